@@ -1,0 +1,28 @@
+#include "textflag.h"
+
+// func clone(trap, a1, a2, a3, a4, a5, stack uintptr, c *child) (result uintptr)
+//
+// The new task begins on a stack of its own, so nothing here depends on the caller's frame once it runs; the child's
+// argument goes over in a register, since registers are copied. It never comes back.
+TEXT ·clone(SB),NOSPLIT,$0-72
+	MOVQ trap+0(FP), AX
+	MOVQ a1+8(FP), DI
+	MOVQ a2+16(FP), SI
+	MOVQ a3+24(FP), DX
+	MOVQ a4+32(FP), R10
+	MOVQ a5+40(FP), R8
+	MOVQ stack+48(FP), R13
+	MOVQ c+56(FP), R12
+	SYSCALL
+	TESTQ AX, AX
+	JZ   newtask
+	MOVQ AX, result+64(FP)
+	RET
+
+newtask:
+	MOVQ R13, SP
+	XORL BP, BP
+	SUBQ $16, SP
+	MOVQ R12, 0(SP)
+	CALL ·childMain(SB)
+	INT  $3

@@ -1,0 +1,28 @@
+#include "textflag.h"
+
+// func clone(trap, a1, a2, a3, a4, a5, stack uintptr, c *child) (result uintptr)
+//
+// The new task begins on a stack of its own, so nothing here depends on the caller's frame once it runs; the child's
+// argument goes over in a register, since registers are copied. It never comes back.
+TEXT ·clone(SB),NOSPLIT,$0-72
+	MOVD trap+0(FP), R8
+	MOVD a1+8(FP), R0
+	MOVD a2+16(FP), R1
+	MOVD a3+24(FP), R2
+	MOVD a4+32(FP), R3
+	MOVD a5+40(FP), R4
+	MOVD stack+48(FP), R20
+	MOVD c+56(FP), R19
+	SVC
+	CBZ  R0, newtask
+	MOVD R0, result+64(FP)
+	RET
+
+newtask:
+	MOVD R20, RSP
+	MOVD $0, R29
+	MOVD R19, R0
+	SUB  $32, RSP
+	MOVD R0, 8(RSP)
+	CALL ·childMain(SB)
+	BRK
