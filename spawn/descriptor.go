@@ -1,0 +1,22 @@
+package spawn
+
+import "os"
+
+// A Mode says whose open file description a child's descriptor refers to.
+type Mode uint8
+
+// Shared: the child's descriptor refers to the caller's description, with its offset, flags and locks.
+const Shared Mode = 0
+
+// A Descriptor is one that a child is given: the caller's File, or where File is nil the caller's descriptor FD, becomes
+// the child's descriptor Number. The caller keeps what is its own, and may close it once the child has been started.
+//
+// FD is borrowed as a bare number: nothing keeps another goroutine from closing it, and opening something else under
+// it, before the start is over. A zero FD is descriptor 0, so a Descriptor without a File that leaves FD out
+// passes the caller's standard input.
+type Descriptor struct {
+	Number int
+	File   *os.File
+	FD     int
+	Mode   Mode
+}

@@ -1,0 +1,2 @@
+// Package spawn starts programs with exactly the descriptors that are named.
+package spawn
