@@ -1,0 +1,471 @@
+package fdtable
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Descriptor is one number of a process's table and what it refers to.
+type Descriptor struct {
+	Number      int
+	Kind        Kind
+	Flags       Flags  // access mode and status flags
+	CloseOnExec bool   // of the descriptor; all else is the description's, and shared with its duplicates
+	Offset      int64  // meaningful where Kind.HasOffset says so
+	Locks       []Lock // held through this description
+	Target      string // as the kernel gives it: raw bytes, " (deleted)" appended to what is; see Printable
+	Device      uint64 // st_dev of what it refers to; major and minor by unix.Major and unix.Minor
+	Inode       uint64
+	Detail      string  // what the kind adds: "pid 123", "counter 4"; see fdinfo in proc(5)
+	Socket      *Socket // of sockets only
+}
+
+// ErrNoProc says that /proc is missing, isn't procfs, or shows other processes than this one's: tables can't be read. It
+// satisfies errors.Is(err, errors.ErrUnsupported).
+var ErrNoProc error = noProc{}
+
+type noProc struct{}
+
+func (noProc) Error() string        { return "/proc doesn't show this process" }
+func (noProc) Is(target error) bool { return target == errors.ErrUnsupported }
+
+// A Reader reads the tables of many processes and remembers what they have in common, such as the sockets of a network
+// namespace. It holds a descriptor (close-on-exec) until Close. It shows things as they were when it came by them first: use
+// one Reader for one listing. It isn't for concurrent use.
+type Reader struct {
+	proc       int // O_PATH, of /proc
+	self       int // this process's number in /proc
+	namespaces map[string]*netns
+	devices    map[Kind]uint64 // where pipes, sockets and anonymous inodes live: one device each
+	magics     map[uint64]int64
+	noStatx    bool
+	link       [unix.PathMax]byte
+	info       [4096]byte
+	big        [64 << 10]byte
+}
+
+// NewReader opens /proc, after making sure that it is procfs.
+func NewReader() (*Reader, error) {
+	proc, err := openProc()
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{proc: proc, devices: map[Kind]uint64{}, magics: map[uint64]int64{}}
+	self, err := readlinkAt(proc, "self", r.link[:])
+	if err == nil {
+		r.self, err = strconv.Atoi(self)
+	}
+	if err != nil { // a /proc of another PID namespace
+		unix.Close(proc)
+		return nil, fmt.Errorf("%w: /proc/self: %w", ErrNoProc, err)
+	}
+	return r, nil
+}
+
+// Close releases the Reader's descriptor.
+func (r *Reader) Close() error { return unix.Close(r.proc) }
+
+// List returns the descriptors of a process in ascending order; pid 0 means this one, as seen by the calling thread. The
+// descriptors that the listing itself needs aren't listed.
+//
+// errors.Is tells what went wrong: unix.ESRCH (no such process, also one that hidepid hides), unix.EACCES or unix.EPERM (the
+// right of ptrace(2), PTRACE_MODE_READ_FSCREDS, is wanting), ErrNoProc.
+func List(pid int) ([]Descriptor, error) {
+	r, err := NewReader()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.List(pid)
+}
+
+// List is the function List, with what the Reader knows already.
+func (r *Reader) List(pid int) ([]Descriptor, error) {
+	runtime.LockOSThread() // a thread may have a table of its own
+	defer runtime.UnlockOSThread()
+	t, err := r.openTable(pid)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	numbers, err := t.numbers(r.big[:])
+	if err != nil {
+		return nil, t.failed(err)
+	}
+	if t.own {
+		numbers = slices.DeleteFunc(numbers, func(n int) bool {
+			return n == r.proc || n == t.process || n == t.links || n == t.infos
+		})
+	}
+	table := make([]Descriptor, 0, len(numbers))
+	for _, n := range numbers {
+		d, err := r.read(t, n)
+		switch {
+		case err == nil:
+			table = append(table, d)
+		case err != unix.ENOENT: // closed in the meantime
+			return nil, t.failed(err)
+		}
+	}
+	if len(table) < len(numbers) && !t.alive(r.link[:]) {
+		return nil, t.failed(unix.ESRCH)
+	}
+	return table, nil
+}
+
+// Inspect describes one open descriptor of this process, as seen by the calling thread. It asks the kernel directly where it
+// can: the kind, and what a socket is, can't be made up by others.
+//
+// A number that isn't open gives unix.EBADF. Where /proc is of no use the descriptor is given as far as it can be, without
+// target, locks and detail and with KindUnknown for anonymous inodes, together with an error that is ErrNoProc.
+func Inspect(fd int) (Descriptor, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		return Descriptor{Number: fd}, fmt.Errorf("descriptor %d is not open: %w", fd, err)
+	}
+	r, err := NewReader()
+	if err != nil {
+		return bare(fd, err)
+	}
+	defer r.Close()
+	t, err := r.openTable(0)
+	if err != nil {
+		return bare(fd, err)
+	}
+	defer t.close()
+	d, err := r.read(t, fd)
+	if err != nil {
+		return Descriptor{Number: fd}, fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	return d, nil
+}
+
+// A table is an open /proc/PID: pinned, so that its number can't come to mean another process.
+type table struct {
+	pid     int
+	own     bool
+	process int // O_PATH, the process's directory
+	links   int // its fd
+	infos   int // its fdinfo
+	netns   *netns
+}
+
+func (r *Reader) openTable(pid int) (*table, error) {
+	name := strconv.Itoa(pid)
+	t := &table{pid: pid, own: pid == 0 || pid == r.self, process: -1, links: -1, infos: -1}
+	if t.own {
+		t.pid, name = r.self, "thread-self"
+	}
+	if pid < 0 {
+		return nil, t.failed(unix.EINVAL)
+	}
+	var err error
+	for _, directory := range []struct {
+		fd    *int
+		at    int
+		name  string
+		flags int
+	}{{&t.process, r.proc, name, unix.O_PATH}, {&t.links, -1, "fd", 0}, {&t.infos, -1, "fdinfo", 0}} {
+		at := directory.at
+		if at < 0 {
+			at = t.process
+		}
+		if *directory.fd, err = openProcDirectory(at, directory.name, directory.flags); err != nil {
+			t.close()
+			return nil, t.failed(err)
+		}
+	}
+	return t, nil
+}
+
+func (t *table) close() {
+	for _, fd := range []int{t.process, t.links, t.infos} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// failed names the process. A process that is gone shows as ENOENT or ESRCH, depending on how far the kernel got.
+func (t *table) failed(err error) error {
+	switch {
+	case err == unix.ENOENT || err == unix.ESRCH:
+		return fmt.Errorf("process %d: %w", t.pid, unix.ESRCH)
+	case err == unix.EACCES || err == unix.EPERM:
+		return fmt.Errorf("process %d: its descriptors are not ours to see: %w", t.pid, err)
+	}
+	return fmt.Errorf("process %d: %w", t.pid, err)
+}
+
+// alive reports whether the process is still there.
+func (t *table) alive(buf []byte) bool {
+	_, err := readAt(t.process, "stat", buf[:0])
+	return err == nil
+}
+
+// numbers reads which descriptors are open.
+func (t *table) numbers(buf []byte) ([]int, error) {
+	var numbers []int
+	for {
+		n, err := ignoreEINTR(func() (int, error) { return unix.Getdents(t.links, buf) })
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			slices.Sort(numbers)
+			return numbers, nil
+		}
+		numbers = appendNumbers(numbers, buf[:n])
+	}
+}
+
+// appendNumbers adds the names in a buffer of getdents64(2) that are numbers, which "." and ".." are not. An entry is an
+// inode and an offset of eight bytes each, its length in two, a type in one, and the name with a zero at its end.
+func appendNumbers(numbers []int, entries []byte) []int {
+	const lengthAt, nameAt = 16, 19
+	for len(entries) > nameAt {
+		length := int(binary.NativeEndian.Uint16(entries[lengthAt:]))
+		if length <= nameAt || length > len(entries) {
+			break
+		}
+		number, digits := 0, 0
+		for _, c := range entries[nameAt:length] {
+			if c < '0' || c > '9' {
+				if c != 0 {
+					digits = 0
+				}
+				break
+			}
+			number = number*10 + int(c-'0')
+			digits++
+		}
+		if digits > 0 && digits < 11 {
+			numbers = append(numbers, number)
+		}
+		entries = entries[length:]
+	}
+	return numbers
+}
+
+// read describes one descriptor. ENOENT means that it isn't open any more.
+func (r *Reader) read(t *table, n int) (Descriptor, error) {
+	name := strconv.Itoa(n)
+	target, err := readlinkAt(t.links, name, r.link[:])
+	if err != nil && err != unix.ENAMETOOLONG { // a path of more than a page has no text
+		return Descriptor{}, err
+	}
+	data, err := r.readInfo(t.infos, name)
+	if err != nil {
+		return Descriptor{}, err
+	}
+	info, ok := parseFdinfo(data)
+	if !ok {
+		return Descriptor{}, fmt.Errorf("fdinfo/%d can't be understood: %w", n, unix.EPROTO)
+	}
+	d := Descriptor{
+		Number: n, Target: target, Offset: info.offset, Locks: info.locks, Inode: info.inode,
+		Flags: info.flags &^ unix.O_CLOEXEC, CloseOnExec: info.flags&unix.O_CLOEXEC != 0,
+	}
+	kind, inode, known := kindOfTarget(target)
+	d.Kind, d.Inode = kind, cmp.Or(inode, info.inode)
+	if !known {
+		err = r.lookAt(&d, t, name)
+	} else {
+		d.Device, err = r.deviceOf(kind, t.links, name)
+	}
+	if err != nil {
+		return Descriptor{}, err
+	}
+	d.Detail = detail(d.Kind, info.rest)
+	switch {
+	case d.Kind != KindSocket:
+	case d.Flags&unix.O_PATH != 0: // nothing can be asked through it, or done
+		d.Kind = KindSocketFile
+	case t.own:
+		d.Socket = ownSocket(n)
+	default:
+		d.Socket = r.foreignSocket(t, name, d.Inode)
+	}
+	return d, nil
+}
+
+// readInfo reads an fdinfo file as far as it matters: an epoll set with thousands of members has as many lines, which come
+// last. Locks come before them, and may be many too.
+func (r *Reader) readInfo(at int, name string) ([]byte, error) {
+	fd, err := openAt(at, name, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	n, err := ignoreEINTR(func() (int, error) { return unix.Read(fd, r.info[:]) })
+	if err != nil {
+		return nil, err
+	}
+	if info, _ := parseFdinfo(r.info[:n]); n < len(r.info) || len(info.rest) > 0 && !mayBeLock(info.rest) {
+		return r.info[:n], nil
+	}
+	return readRest(fd, slices.Clone(r.info[:n]))
+}
+
+// mayBeLock reports whether the text is the beginning of a lock's line.
+func mayBeLock(rest []byte) bool {
+	const key = "lock:"
+	n := min(len(rest), len(key))
+	return string(rest[:n]) == key[:n]
+}
+
+// lookAt finds the kind of what is reached by a path, or looks like it.
+func (r *Reader) lookAt(d *Descriptor, t *table, name string) error {
+	st, err := r.stat(t.links, name)
+	if err != nil {
+		return err
+	}
+	d.Device, d.Inode = st.device, st.inode
+	d.Kind = kindOfMode(st.mode)
+	switch d.Kind {
+	case KindCharDevice:
+		d.Kind = r.kindOfDevice(st.rdev)
+	case KindFile, KindAnon:
+		if t.own && d.Kind == KindFile && d.Flags&unix.O_PATH == 0 && isQueue(d.Number) {
+			d.Kind = KindMessageQueue
+		} else if unix.Major(st.device) == 0 && looksInternal(d.Target, st.size) {
+			magic, err := r.magic(st.device, t.links, name)
+			if err != nil {
+				return err
+			}
+			d.Kind = kindOfInternal(d.Kind, d.Target, magic)
+		}
+	}
+	return nil
+}
+
+// kindOfDevice looks further than the fixed numbers: which drivers have registered which.
+func (r *Reader) kindOfDevice(rdev uint64) Kind {
+	major, minor := unix.Major(rdev), unix.Minor(rdev)
+	if kind := kindOfDevice(major, minor); kind != KindCharDevice {
+		return kind
+	}
+	const misc = 10
+	names, number := "devices", major
+	if major == misc {
+		names, number = "misc", minor
+	}
+	if data, err := readAt(r.proc, names, r.big[:0]); err == nil && isBinder(parseDeviceNames(data, number)) {
+		return KindBinder
+	}
+	if data, err := readAt(r.proc, "tty/drivers", r.big[:0]); err == nil {
+		return parseTTYDrivers(data, major, minor)
+	}
+	return KindCharDevice
+}
+
+// deviceOf returns the device of pipes, of sockets, of anonymous inodes: the first of a kind is looked at, the rest live
+// there too.
+func (r *Reader) deviceOf(kind Kind, at int, name string) (uint64, error) {
+	if device, ok := r.devices[kind]; ok {
+		return device, nil
+	}
+	st, err := r.stat(at, name)
+	if err == nil {
+		r.devices[kind] = st.device
+	}
+	return st.device, err
+}
+
+// magic returns the type of the file system on a device.
+func (r *Reader) magic(device uint64, at int, name string) (int64, error) {
+	if magic, ok := r.magics[device]; ok {
+		return magic, nil
+	}
+	var fs unix.Statfs_t
+	err := unix.Statfs("/proc/self/fd/"+strconv.Itoa(at)+"/"+name, &fs)
+	if err == nil {
+		r.magics[device] = int64(fs.Type)
+	}
+	return int64(fs.Type), err
+}
+
+// status is what we want of stat(2).
+type status struct {
+	mode                uint32
+	device, rdev, inode uint64
+	size                int64
+}
+
+// stat looks at what a link of /proc refers to. It takes what the machine knows already: a file server that doesn't answer
+// must not hold up a listing.
+func (r *Reader) stat(at int, name string) (status, error) {
+	var x unix.Statx_t
+	if !r.noStatx {
+		err := unix.Statx(at, name, unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &x)
+		if err == nil {
+			return status{
+				mode: uint32(x.Mode), inode: x.Ino, size: int64(x.Size),
+				device: unix.Mkdev(x.Dev_major, x.Dev_minor), rdev: unix.Mkdev(x.Rdev_major, x.Rdev_minor),
+			}, nil
+		}
+		if err != unix.ENOSYS && err != unix.EPERM { // before 4.11, or in an old container's sandbox
+			return status{}, err
+		}
+		r.noStatx = true
+	}
+	var st unix.Stat_t
+	err := unix.Fstatat(at, name, &st, 0)
+	return statusOf(&st), err
+}
+
+func statusOf(st *unix.Stat_t) status {
+	return status{
+		mode: st.Mode, inode: st.Ino, size: st.Size, device: uint64(st.Dev), rdev: uint64(st.Rdev),
+	}
+}
+
+// bare describes a descriptor of this process without the help of /proc.
+func bare(fd int, because error) (Descriptor, error) {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	cloexec, err2 := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err = cmp.Or(err, err2, unix.Fstat(fd, &st), unix.Fstatfs(fd, &fs)); err != nil {
+		return Descriptor{Number: fd}, fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	s := statusOf(&st)
+	d := Descriptor{
+		Number: fd, Kind: kindOfMode(s.mode), Flags: Flags(flags), CloseOnExec: cloexec&unix.FD_CLOEXEC != 0,
+		Device: s.device, Inode: s.inode,
+	}
+	const magicPipe, magicSocket, magicNamespace, magicPidfd = 0x50495045, 0x534f434b, 0x6e736673, 0x50494446
+	switch magic := int64(fs.Type); {
+	case magic == magicPipe:
+		d.Kind = KindPipe
+	case magic == magicSocket && d.Flags&unix.O_PATH == 0:
+		d.Kind, d.Socket = KindSocket, ownSocket(fd)
+	case magic == magicNamespace:
+		d.Kind = KindNamespace
+	case magic == magicPidfd:
+		d.Kind = KindPidfd
+	case magic == magicDMABuf || magic == magicSecretMemory || magic == magicMessageQueue:
+		d.Kind = kindOfInternal(d.Kind, "", magic)
+	case d.Kind == KindCharDevice:
+		d.Kind = kindOfDevice(unix.Major(s.rdev), unix.Minor(s.rdev))
+		if _, err := unix.IoctlGetTermios(fd, unix.TCGETS); d.Kind == KindCharDevice && err == nil {
+			d.Kind = KindTerminal
+		}
+	case d.Kind == KindAnon:
+		d.Kind = KindUnknown
+	}
+	if d.Kind.HasOffset() && d.Flags&unix.O_PATH == 0 {
+		if d.Offset, err = unix.Seek(fd, 0, unix.SEEK_CUR); err != nil {
+			d.Offset = 0
+		}
+	}
+	return d, because
+}

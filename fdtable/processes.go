@@ -1,0 +1,49 @@
+package fdtable
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// A Process is one line of the process list.
+type Process struct {
+	PID    int
+	Parent int    // 0 for one that has none, or none that can be seen
+	Name   string // the thread's name, as set by itself: up to 15 raw bytes; see Printable
+}
+
+// parseStat reads the beginning of /proc/PID/stat: number, name in parentheses, state, parent. The name may hold anything, also
+// parentheses and blanks: it ends at the last parenthesis.
+func parseStat(data []byte) (Process, bool) {
+	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
+	if open < 0 || end < open {
+		return Process{}, false
+	}
+	pid, err1 := strconv.Atoi(strings.TrimSpace(string(data[:open])))
+	fields := strings.Fields(string(data[end+1:]))
+	if err1 != nil || len(fields) < 2 {
+		return Process{}, false
+	}
+	parent, err2 := strconv.Atoi(fields[1])
+	return Process{PID: pid, Parent: parent, Name: string(data[open+1 : end])}, err2 == nil
+}
+
+// Tree picks the process with the number and all that descend from it, parents before children; nothing where there is no
+// such process.
+func Tree(processes []Process, root int) []Process {
+	children := map[int][]Process{}
+	var tree []Process
+	for _, p := range processes {
+		children[p.Parent] = append(children[p.Parent], p)
+		if p.PID == root {
+			tree = append(tree, p)
+		}
+	}
+	for i := 0; i < len(tree); i++ {
+		pid := tree[i].PID
+		tree = append(tree, children[pid]...)
+		delete(children, pid) // numbers that were reused during the listing could make a circle
+	}
+	return tree
+}
