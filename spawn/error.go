@@ -10,6 +10,9 @@ import (
 	"github.com/safeexec/safeexec/internal/forkexec"
 )
 
+// stagePass is the stage before all of package forkexec's.
+const stagePass = "pass descriptor"
+
 // A StartError is a start that was refused: by the kernel, between fork and exec, or before that for what it asks.
 // errors.Is finds the kernel's error in it, and errors.As an *fs.PathError with the operation and path that os/exec reports.
 type StartError struct {
@@ -27,7 +30,7 @@ func (e *StartError) Error() string {
 	if e.Object != "" {
 		b.WriteString(" to " + e.Object)
 	}
-	if e.Number >= 0 {
+	if e.Number >= 0 || e.Stage == stagePass {
 		b.WriteString(" " + strconv.Itoa(e.Number))
 	}
 	return b.String() + ": " + e.Err.Error()

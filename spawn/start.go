@@ -1,0 +1,119 @@
+package spawn
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/forkexec"
+)
+
+// Start starts the command and doesn't wait for it. When it returns nil the program is running, and Wait must be called; otherwise
+// there is no process, and the error is of os/exec's types or a *StartError.
+func (c *Cmd) Start() (err error) {
+	if atomic.SwapInt32(&c.started, 1) != 0 {
+		return errors.New("exec: already started")
+	}
+	defer func() {
+		closeAll(c.theirs)
+		c.theirs = nil
+		if err != nil {
+			closeAll(c.ours)
+			c.ours, c.copies = nil, nil
+		}
+	}()
+	if err := c.mayStart(); err != nil {
+		return err
+	}
+	entries, err := c.entries()
+	if err != nil {
+		return err
+	}
+	env, err := c.environ()
+	if err != nil {
+		return err
+	}
+	pid, err := c.launch(entries, env)
+	if err != nil {
+		return err
+	}
+	// Nobody has waited for the process, so the number is still its own.
+	if c.Process, err = os.FindProcess(pid); err != nil {
+		return err
+	}
+	c.copying, c.copies = startCopying(c.copies), nil
+	c.watch()
+	return nil
+}
+
+// mayStart refuses what needs no look at the descriptors.
+func (c *Cmd) mayStart() error {
+	if c.Path == "" && c.Err == nil {
+		c.Err = errors.New("exec: no command")
+	}
+	switch {
+	case c.Err != nil:
+		return c.Err
+	case c.Cancel != nil && c.ctx == nil:
+		return errors.New("exec: command with a non-nil Cancel was not created with CommandContext")
+	case c.ctx != nil && c.ctx.Err() != nil:
+		return c.ctx.Err()
+	}
+	return nil
+}
+
+// environ is Environ with the errors that it passes over.
+func (c *Cmd) environ() ([]string, error) {
+	given := c.Env
+	if given == nil && c.Dir != "" {
+		pwd, err := filepath.Abs(c.Dir)
+		if err != nil {
+			return nil, err
+		}
+		given = []string{pwd}
+	}
+	if slices.ContainsFunc(given, func(s string) bool { return strings.IndexByte(s, 0) >= 0 }) {
+		return nil, errors.New("exec: environment variable contains NUL")
+	}
+	return c.Environ(), nil
+}
+
+// launch makes the process with the table that the entries describe.
+func (c *Cmd) launch(entries []entry, env []string) (pid int, err error) {
+	attr := &forkexec.Attr{
+		Path: c.Path, Argv: c.Args, Env: env, Dir: c.Dir,
+		Sys: c.SysProcAttr, NoNewPrivs: c.NoNewPrivs,
+	}
+	if len(attr.Argv) == 0 {
+		attr.Argv = []string{c.Path}
+	}
+	t := table{path: c.Path, entries: entries}
+	defer t.release()
+	err = t.with(0, func(moves []fdtable.Move) error {
+		attr.Moves = moves
+		var err error
+		if pid, err = forkexec.Start(attr); err != nil {
+			return notStarted(attr, err)
+		}
+		return nil
+	})
+	return pid, err
+}
+
+// notStarted is os/exec's error, bare, where the program itself was at fault or the start was asked for wrongly: programs
+// assert its type and ask os.IsNotExist, which looks no deeper. Else it is a *StartError.
+func notStarted(a *forkexec.Attr, err error) error {
+	var at *forkexec.Error
+	if !errors.As(err, &at) {
+		return &os.PathError{Op: "fork/exec", Path: a.Path, Err: err}
+	}
+	if at.Stage == forkexec.StageExec {
+		return &os.PathError{Op: "fork/exec", Path: a.Path, Err: syscall.Errno(at.Errno)}
+	}
+	return refused(a, err)
+}

@@ -1,0 +1,80 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/ofd"
+)
+
+// An entry is a row of the child's table: which of the caller's descriptors becomes which number, and how.
+type entry struct {
+	number  int
+	file    *os.File // nil: fd
+	fd      int      // fdtable.Null is /dev/null
+	own     bool     // a pipe's end that nobody but the child will use
+	pass    bool     // named by Pass, not by a field of os/exec
+	private bool
+	writing ofd.Writing
+}
+
+// entries are the child's whole table. What can be refused without a look at the kernel is refused before pipes are made.
+func (c *Cmd) entries() ([]entry, error) {
+	if err := c.checkPass(); err != nil {
+		return nil, err
+	}
+	streams, err := c.streams()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]entry, 0, 3+len(c.ExtraFiles)+len(c.Pass))
+	for i, s := range streams {
+		if !s.closed {
+			all = append(all, entry{number: i, file: s.file, fd: fdtable.Null, own: s.own})
+		}
+	}
+	for i, f := range c.ExtraFiles {
+		if f != nil {
+			all = append(all, entry{number: 3 + i, file: f})
+		}
+	}
+	for _, d := range c.Pass {
+		all = append(all, entry{
+			number: d.Number, file: d.File, fd: d.FD, pass: true, private: d.Mode == Private, writing: d.Writing,
+		})
+	}
+	return all, nil
+}
+
+// checkPass refuses numbers that can't be, or that something else has.
+func (c *Cmd) checkPass() error {
+	taken := make(map[int]bool, len(c.Pass))
+	for _, d := range c.Pass {
+		if err := c.checkDescriptor(d, taken[d.Number]); err != nil {
+			return &StartError{Path: c.Path, Stage: stagePass, Number: d.Number, Err: err}
+		}
+		taken[d.Number] = true
+	}
+	return nil
+}
+
+func (c *Cmd) checkDescriptor(d Descriptor, taken bool) error {
+	switch n := d.Number; {
+	case n < 0 || n > math.MaxInt32:
+		return errors.New("no descriptor can have this number")
+	case n < 3:
+		return errors.New("it is the number of " + [...]string{"Stdin", "Stdout", "Stderr"}[n])
+	case n-3 < len(c.ExtraFiles):
+		return fmt.Errorf("it is the number of ExtraFiles[%d]", n-3)
+	case taken:
+		return errors.New("two elements of Pass have this number")
+	case d.File == nil && d.FD < 0:
+		return fmt.Errorf("it has no File, and its FD is %d", d.FD)
+	case d.Mode > Private:
+		return fmt.Errorf("there is no Mode %d", d.Mode)
+	}
+	return nil
+}
