@@ -31,12 +31,15 @@ type Step struct {
 
 // Arrange turns moves into steps that never overwrite a source which is still needed: a chain is walked from its end,
 // a cycle is broken by one Stash. It supposes a table that holds the sources and nothing else, and leaves one that holds
-// the targets and nothing else. Stashes take the lowest numbers that are neither source nor target, so that they stay
-// below any limit under which the table could exist. Two moves to one number are the caller's mistake: CheckMoves.
-func Arrange(moves []Move) []Step {
+// the targets and nothing else. Stashes take the lowest numbers that are neither source nor target nor to be avoided, so
+// that they stay below any limit under which the table could exist. Two moves to one number are the caller's mistake.
+func Arrange(moves []Move, avoid ...int) []Step {
 	var steps []Step
 	waiting := slices.Clone(moves)
 	used := map[int]bool{} // the numbers that a stash may not take
+	for _, n := range avoid {
+		used[n] = true
+	}
 	sources := map[int]int{}
 	targets := map[int]bool{}
 	for _, m := range moves {

@@ -22,7 +22,7 @@ import (
 //   - All signals are blocked until the handlers are the default ones: a Go handler would run for the wrong thread. For
 //     Exec the handlers are the process's own, and the mask is restored as the last act before the filters.
 //   - The table is shared with the parent until ownTable has succeeded: until then nothing may be opened, closed or
-//     duplicated, because that would happen to the parent.
+//     duplicated, because that would happen to the parent. (With Leave that is what the parent asked for.)
 //   - Everything is prepared: paths end in NUL, numbers are chosen, programs are assembled. What remains are loops.
 
 // A child is what the new task works from: the parent fills it in, and keeps it alive until the task has gone.
@@ -38,11 +38,12 @@ type child struct {
 	pidfd  int32
 
 	// The table.
-	share   bool // shared with the parent until close_range's CLOSE_RANGE_UNSHARE
-	close   []fdtable.Span
-	steps   []fdtable.Step
-	ctty    int32
-	ctyOpen bool // ctty is only open for StageForeground, and closed after it
+	byRange   bool // close_range is to be had: the table is shared until its CLOSE_RANGE_UNSHARE
+	sameTable bool // and afterwards too (Exec)
+	close     []fdtable.Span
+	steps     []fdtable.Step
+	ctty      int32
+	ctyOpen   bool // ctty is only open for StageForeground, and closed after it
 
 	// Session, mappings, credentials.
 	mapping   bool
@@ -76,6 +77,7 @@ type child struct {
 	original   [2]uint64 // and as it was
 	ptrace     bool
 	mask       uint64
+	ignored    uint64
 	noNewPrivs bool
 	landlock   []int32
 	filters    []filter
@@ -181,18 +183,20 @@ func (c *child) enter() bool {
 	return true
 }
 
-// ownTable makes the table this task's own, and leaves only the sources in it. With a shared table the first call does
-// the work: the kernel copies nothing above its range. A copied table is emptied by close_range or, where that is refused, by /proc.
+// ownTable makes the table this task's own, and leaves only the sources in it. The first call does the work: the kernel
+// copies nothing above its range. Where close_range is refused the table is a copy from the start, and /proc says how large.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 func (c *child) ownTable() bool {
-	if !c.share {
+	if !c.byRange {
 		return c.closeByProc()
 	}
-	flags := uintptr(unix.CLOSE_RANGE_UNSHARE)
-	stage := StageOwnTable
+	flags, stage := uintptr(unix.CLOSE_RANGE_UNSHARE), StageOwnTable
+	if c.sameTable {
+		flags, stage = 0, StageClose
+	}
 	for i := len(c.close) - 1; i >= 0; i-- { // the topmost first: it is what needn't be copied
 		span := &c.close[i]
 		if _, ok := c.call(stage, -1, unix.SYS_CLOSE_RANGE, uintptr(span.First), uintptr(span.Last), flags, 0, 0); !ok {
@@ -536,7 +540,10 @@ func (c *child) exec() bool {
 			return false
 		}
 	}
-	if _, ok := c.call(StageExec, -1, syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&c.mask)), 0, 8, 0); !ok {
+	if c.ignored != 0 && !c.ignoreSignals() {
+		return false
+	}
+	if _, ok := c.call(StageSignals, -1, syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&c.mask)), 0, 8, 0); !ok {
 		return false
 	}
 	if c.noNewPrivs {
@@ -562,6 +569,25 @@ func (c *child) exec() bool {
 	_, ok := c.call(StageExec, -1, syscall.SYS_EXECVE, uintptr(unsafe.Pointer(c.path)), uintptr(unsafe.Pointer(c.argv)),
 		uintptr(unsafe.Pointer(c.envp)), 0, 0)
 	return ok
+}
+
+// ignoreSignals puts back what the runtime's handlers have replaced. SIGKILL and SIGSTOP can't be among them.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (c *child) ignoreSignals() bool {
+	const ignore = 1 // SIG_IGN
+	c.action[0], c.action[1], c.action[2], c.action[3] = ignore, 0, 0, 0
+	for sig := uintptr(1); sig <= 64; sig++ {
+		if c.ignored&(1<<(sig-1)) == 0 {
+			continue
+		}
+		if _, ok := c.call(StageSignals, int32(sig), syscall.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&c.action[0])), 0, 8, 0); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // restoreLimit undoes what package syscall did to RLIMIT_NOFILE, unless somebody has set another limit since.

@@ -28,25 +28,33 @@ type Attr struct {
 	Moves []fdtable.Move       // what the table is to hold; no two to one number
 	Sys   *syscall.SysProcAttr // for Start; Exec heeds Pdeathsig alone
 
+	// Leave, when not nil, has Exec use the table of this process as it is, instead of one of the task's own: what is
+	// neither a source nor in Leave is closed in it. POSIX locks, which belong to the table, survive then, and
+	// /proc/self/fd is the program's table already while its path is looked up. No move may go to a number in Leave.
+	Leave []int
+
 	Parent     int // with Pdeathsig: who must still be the parent; 0 is the caller for Start, and nobody for Exec
 	NoNewPrivs bool
 	Landlock   []int // ruleset descriptors, whose domains are entered in this order
 	Filters    []Filter
-	Mask       *uint64 // the program's blocked signals; nil: those of the calling thread
+	Mask       *uint64 // the program's blocked signals, bit N-1 for signal N; nil: those of the calling thread
+	Ignored    uint64  // signals to ignore besides those that are; with Exec they stay so when it fails
 }
 
 // plan does all that allocates or may be refused before the kernel has a say.
 func plan(a *Attr, thread bool) (*child, error) {
 	c := &child{
-		thread: thread,
-		share:  supports().closeRange,
-		ctty:   -1,
-		tid:    1,
-		null:   [10]byte([]byte("/dev/null\x00")),
-		status: [26]byte([]byte("/proc/thread-self/status\x00\x00")),
-		none:   [5]byte([]byte("none\x00")),
+		thread:    thread,
+		byRange:   supports().closeRange,
+		sameTable: thread && a.Leave != nil,
+		ctty:      -1,
+		tid:       1,
+		null:      [10]byte([]byte("/dev/null\x00")),
+		status:    [26]byte([]byte("/proc/thread-self/status\x00\x00")),
+		none:      [5]byte([]byte("none\x00")),
 
 		rootPath:   [2]byte([]byte("/\x00")),
+		ignored:    a.Ignored,
 		noNewPrivs: a.NoNewPrivs || len(a.Filters) > 0 || len(a.Landlock) > 0,
 	}
 	if err := c.planStrings(a); err != nil {
@@ -130,8 +138,8 @@ func (c *child) planTable(a *Attr, sys *syscall.SysProcAttr) {
 		c.ctyOpen = !slices.Contains(sources, sys.Ctty)
 		sources = append(sources, sys.Ctty)
 	}
-	c.close = fdtable.Gaps(sources)
-	c.steps = fdtable.Arrange(moves)
+	c.close = fdtable.Gaps(append(sources, a.Leave...))
+	c.steps = fdtable.Arrange(moves, a.Leave...)
 }
 
 func (c *child) planSys(a *Attr, sys *syscall.SysProcAttr) (err error) {

@@ -32,6 +32,7 @@ const (
 	StageTTY                     // take a controlling terminal
 	StageLimit                   // restore RLIMIT_NOFILE
 	StageTrace                   // be traced by the parent
+	StageSignals                 // restore ignored and blocked signals
 	StageNoNewPrivs              // set no_new_privs
 	StageLandlock                // enter a Landlock domain
 	StageFilter                  // install a seccomp filter
@@ -61,6 +62,7 @@ var stageNames = [...]string{
 	StageTTY:        "set the controlling terminal",
 	StageLimit:      "restore the limit on descriptors",
 	StageTrace:      "ask to be traced",
+	StageSignals:    "restore signals",
 	StageNoNewPrivs: "set no_new_privs",
 	StageLandlock:   "enter the Landlock domain",
 	StageFilter:     "install the seccomp filter",

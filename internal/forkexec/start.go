@@ -118,8 +118,9 @@ func Start(a *Attr) (pid int, err error) {
 	return int(task), nil
 }
 
-// Exec executes the program in this process. It returns only when something refused. The caller's descriptors, all of
-// them, are still open then; and while the kernel looks up the program's path, /proc/self/fd is the caller's table.
+// Exec executes the program in this process. It returns only when something refused: then the caller's descriptors are all
+// as they were, unless Leave gave them up. Without Leave the task has a table of its own, so that while the kernel looks up
+// the program's path, /proc/self/fd is still the caller's.
 func Exec(a *Attr) error {
 	c, err := plan(a, true)
 	if err != nil {
@@ -151,7 +152,7 @@ func WhyProc() error { return supports().closeRangeErr }
 // launch makes the task: by clone3 where the kernel has it, or where only clone3 can do what is wanted, else by clone.
 func (c *child) launch(mask *uint64) (task uintptr, errno syscall.Errno) {
 	args := &c.args
-	if c.share {
+	if c.byRange || c.sameTable {
 		args.flags |= unix.CLONE_FILES
 	}
 	if c.mapping {

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/spawn"
+)
+
+// A table is the plan for the command's descriptors: for each number where it comes from, and which option says so.
+type table struct {
+	entries []entry
+	all     bool // and everything inherited that isn't named
+}
+
+type entry struct {
+	from, to int // from is spawn.DevNull for /dev/null
+	option   string
+}
+
+// plan reads the options that say what the command gets. Nothing is opened or closed here.
+func (o *options) plan(command []string, env environment) (*table, error) {
+	t := &table{}
+	for _, item := range o.keep.items {
+		if err := t.keep(item); err != nil {
+			return nil, err
+		}
+	}
+	for _, item := range o.close.items {
+		if err := t.closeStandard(item); err != nil {
+			return nil, err
+		}
+	}
+	for _, source := range []struct {
+		wanted  bool
+		option  string
+		numbers func() ([]int, error)
+	}{
+		{o.keepArgs, "--keep-args", func() ([]int, error) { return descriptorsInArgs(command), nil }},
+		{o.keepListen, "--keep-listen", env.listenDescriptors},
+		{o.keepJobserver, "--keep-jobserver", env.jobserverDescriptors},
+	} {
+		if !source.wanted {
+			continue
+		}
+		numbers, err := source.numbers()
+		if err != nil {
+			return nil, about(source.option, none, err)
+		}
+		for _, n := range numbers {
+			if err := t.also(n, source.option); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := o.checkStatusDescriptor(t); err != nil {
+		return nil, err
+	}
+	return t, t.checkInherited()
+}
+
+// keep adds what one ITEM of --keep names.
+func (t *table) keep(item fdtable.Item) error {
+	switch {
+	case item.Suffix != "":
+		return about("--keep "+item.String(), none, fmt.Errorf("@%s is for private descriptors", item.Suffix))
+	case item.All:
+		t.all = true
+		return nil
+	case item.To >= 0:
+		return t.add(entry{item.First, item.To, "--keep " + item.String()})
+	}
+	for n := item.First; n <= item.Last; n++ {
+		// A range may end far above what can be open: the first gap ends it.
+		if !fdtable.Inherited(n) {
+			return notOpen("--keep "+item.String(), n)
+		}
+		if err := t.add(entry{n, n, "--keep " + item.String()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *table) closeStandard(item fdtable.Item) error {
+	option := "--close " + item.String()
+	if item.All || item.To >= 0 || item.Suffix != "" || item.Last > 2 {
+		return about(option, none, fmt.Errorf("only 0, 1 and 2 can be closed; what isn't kept is closed anyway"))
+	}
+	for n := item.First; n <= item.Last; n++ {
+		if err := t.add(entry{spawn.DevNull, n, option}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add takes an entry in, unless its number is taken.
+func (t *table) add(e entry) error {
+	if i := t.index(e.to); i >= 0 {
+		return about(e.option, e.to, fmt.Errorf("descriptor %d is named already, by %s", e.to, t.entries[i].option))
+	}
+	t.entries = append(t.entries, e)
+	return nil
+}
+
+// also adds a descriptor at its own number, for an option that may find what another one names too.
+func (t *table) also(n int, option string) error {
+	if i := t.index(n); i >= 0 && t.entries[i].from == n {
+		return nil
+	}
+	return t.add(entry{n, n, option})
+}
+
+func (t *table) index(to int) int {
+	return slices.IndexFunc(t.entries, func(e entry) bool { return e.to == to })
+}
+
+// holds reports whether the command gets something at the number; 0, 1 and 2 it always does.
+func (t *table) holds(n int) bool { return n <= 2 || t.index(n) >= 0 }
+
+// passes reports whether the caller's descriptor goes to the command, at whatever number.
+func (t *table) passes(n int) bool {
+	if n <= 2 && t.index(n) < 0 {
+		return true
+	}
+	return slices.ContainsFunc(t.entries, func(e entry) bool { return e.from == n })
+}
+
+// checkInherited makes sure that somebody handed over what is to be passed on.
+func (t *table) checkInherited() error {
+	for _, e := range t.entries {
+		if e.from != spawn.DevNull && !fdtable.Inherited(e.from) {
+			return notOpen(e.option, e.from)
+		}
+	}
+	return nil
+}
+
+// expandAll adds, for --keep all, everything inherited that no option names. Status is never passed on.
+func (t *table) expandAll(inherited []int, status number) {
+	if !t.all {
+		return
+	}
+	named := map[int]bool{}
+	for _, e := range t.entries {
+		named[e.from], named[e.to] = true, true
+	}
+	for _, n := range inherited {
+		if n > 2 && !named[n] && (!status.set || n != status.n) {
+			t.entries = append(t.entries, entry{n, n, "--keep all"})
+		}
+	}
+}
+
+// descriptors is the plan as package spawn takes it.
+func (t *table) descriptors() []spawn.Descriptor {
+	var pass []spawn.Descriptor
+	for _, e := range t.entries {
+		pass = append(pass, spawn.Descriptor{Number: e.to, FD: e.from})
+	}
+	return pass
+}
+
+func notOpen(option string, n int) error {
+	return about(option, n, fmt.Errorf("descriptor %d is not open", n))
+}
+
+// checkStatusDescriptor: what safeexec reports to is inherited, and never passed on.
+func (o *options) checkStatusDescriptor(t *table) error {
+	if !o.statusFD.set {
+		return nil
+	}
+	n, option := o.statusFD.n, fmt.Sprintf("--json-status-fd %d", o.statusFD.n)
+	if !fdtable.Inherited(n) {
+		return notOpen(option, n)
+	}
+	for _, e := range t.entries {
+		if e.from == n {
+			return about(option, n, fmt.Errorf("%s would pass it on", e.option))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/inherit"
+	"github.com/safeexec/safeexec/spawn"
+)
+
+// become turns this process into the command: refuse, gather, then one act. It returns only with an error.
+func (o *options) become(command []string, stderr io.Writer) error {
+	env := environment{variables: inherit.Environment(), pid: os.Getpid()}
+	t, err := o.plan(command, env)
+	forUs := !errors.Is(err, errNotForUs)
+	if !forUs {
+		fmt.Fprintf(stderr, "safeexec: warning: %v\n", err)
+		o.keepListen = false
+		t, err = o.plan(command, env)
+	}
+	if err != nil {
+		return err
+	}
+	var inherited []int
+	if t.all || o.leaks.word == "warn" || o.leaks.word == "error" || o.verbose {
+		if inherited, err = fdtable.AllInherited(); err != nil {
+			return about(o.listing(t), none, fmt.Errorf("the inherited descriptors can't be listed: %w", err))
+		}
+	}
+	t.expandAll(inherited, o.statusFD)
+	t.warnOfArgs(command, stderr)
+	if err := o.handleLeaks(t, inherited, stderr); err != nil {
+		return err
+	}
+	if command[0] == "" {
+		return errors.New("the command's name is empty")
+	}
+	path, err := findCommand(command[0], env)
+	if err != nil {
+		return err
+	}
+	if o.verbose {
+		o.describe(t, path, inherited, stderr)
+	}
+	return o.execute(t, path, command, env)
+}
+
+// execute is the one act. What may still be needed when it fails is spared: standard error and the status descriptor.
+func (o *options) execute(t *table, path string, command []string, env environment) error {
+	ignored, blocked := inherit.Signals()
+	attr := &spawn.ExecAttr{
+		Pass:       t.descriptors(),
+		NoNewPrivs: o.noNewPrivs,
+		Blocked:    &blocked,
+		Ignored:    ignored,
+		Marked:     append([]int{}, inherit.RuntimeDescriptors()...),
+	}
+	for _, n := range []number{{2, true}, o.statusFD} {
+		if n.set && fdtable.Inherited(n.n) {
+			attr.Spare = append(attr.Spare, n.n)
+		}
+	}
+	if o.dieWithParent {
+		attr.DeathSignal, attr.Parent = syscall.SIGKILL, parentAtStart
+	}
+	variables := env.variables
+	if !o.keepListen {
+		variables = env.withoutListen()
+	}
+	return explain(spawn.Exec(path, command, variables, attr), path)
+}
+
+// parentAtStart is who started us: should it be gone when the command is to die with it, nobody would tell.
+var parentAtStart = os.Getppid()
+
+// findCommand looks the command up in PATH. Without one it goes by what confstr(3) says, as execvp(3) does.
+func findCommand(name string, env environment) (string, error) {
+	search, ok := env.get("PATH")
+	if !ok {
+		search = "/bin:/usr/bin"
+	}
+	path, err := spawn.Find(name, search)
+	if err != nil {
+		return "", &spawn.StartError{Path: name, Stage: stageExecute, Number: none, Err: err}
+	}
+	return path, nil
+}
+
+// explain says what the kernel's "no such file" means for a program that was there a moment ago.
+func explain(err error, path string) error {
+	var start *spawn.StartError
+	if errors.As(err, &start) && start.Stage == stageExecute && errors.Is(err, unix.ENOENT) {
+		start.Err = fmt.Errorf("its interpreter or loader, or a descriptor on the way to it, is missing (%w)", missing{})
+	}
+	return err
+}
+
+// missing is ENOENT that doesn't mean the command: it was found, so the exit status is 126.
+type missing struct{}
+
+func (missing) Error() string { return unix.ENOENT.Error() }
+
+func (missing) As(target any) bool {
+	errno, ok := target.(*syscall.Errno)
+	if ok {
+		*errno = unix.ENOENT
+	}
+	return ok
+}
+
+// listing names the option for which the table has to be listed.
+func (o *options) listing(t *table) string {
+	switch {
+	case t.all:
+		return "--keep all"
+	case o.leaks.word != "":
+		return "--leaks " + o.leaks.word
+	}
+	return "--verbose"
+}
+
+// warnOfArgs: an argument that names a descriptor which was inherited but isn't kept is a mistake as a rule, and the
+// command's own message about it ("/dev/fd/63: no such file") doesn't help to find the option.
+func (t *table) warnOfArgs(command []string, stderr io.Writer) {
+	for _, n := range descriptorsInArgs(command) {
+		if !t.holds(n) && fdtable.Inherited(n) {
+			fmt.Fprintf(stderr, "safeexec: warning: an argument names descriptor %d, which is closed; --keep-args keeps it\n", n)
+		}
+	}
+}
+
+// describe says what the command gets, from where, and what is closed.
+func (o *options) describe(t *table, path string, inherited []int, stderr io.Writer) {
+	say := func(format string, args ...any) { fmt.Fprintf(stderr, "safeexec: "+format+"\n", args...) }
+	say("command: %s", printable(path))
+	entries := slices.Clone(t.entries)
+	for n := range 3 {
+		if t.index(n) < 0 {
+			entries = append(entries, entry{n, n, "always passed"})
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return a.to - b.to })
+	for _, e := range entries {
+		switch {
+		case e.from == spawn.DevNull:
+			say("descriptor %d: /dev/null (%s)", e.to, e.option)
+		case e.from == e.to:
+			say("descriptor %d: shared, %s (%s)", e.to, whatIs(e.from), e.option)
+		default:
+			say("descriptor %d: shared, the caller's %d, %s (%s)", e.to, e.from, whatIs(e.from), e.option)
+		}
+	}
+	var closed []string
+	for _, n := range o.leaked(t, inherited) {
+		closed = append(closed, fmt.Sprintf("%d (%s)", n, whatIs(n)))
+	}
+	if len(closed) > 0 {
+		say("closed: %s", strings.Join(closed, ", "))
+	}
+}

@@ -1,0 +1,20 @@
+//go:build !race && !libseccomp && !msan && !asan
+
+package inherit
+
+import _ "unsafe" // for go:linkname
+
+// Written by the hook, before any other code of the process.
+var ignoredAtStart, blockedAtStart uint64
+
+// threadArea is where the first thread's g lives: the runtime leaves setting it up to the hook. It is never collected.
+var threadArea [4]uintptr
+
+// The runtime calls _cgo_init, when it is set, as the first thing of all.
+//
+//go:linkname safeexecStartHook safeexecStartHook
+//go:linkname cgoInit _cgo_init
+var (
+	safeexecStartHook byte
+	cgoInit           = &safeexecStartHook
+)

@@ -1,0 +1,46 @@
+//go:build !race && !libseccomp && !msan && !asan
+
+#include "textflag.h"
+
+// safeexecStartHook runs on the kernel's first stack, before there is a runtime. It asks rt_sigaction for each signal and
+// rt_sigprocmask for the mask, then points the thread register at memory for g, as the runtime expects of its caller here.
+TEXT safeexecStartHook(SB),NOSPLIT|NOFRAME,$0
+	SUBQ $40, SP                    // struct sigaction of the kernel: handler, flags, restorer, mask
+	MOVQ $1, BX                     // the signal
+	XORL R12, R12                   // what is ignored
+
+next:
+	MOVQ BX, DI
+	XORL SI, SI
+	MOVQ SP, DX
+	MOVQ $8, R10
+	MOVL $13, AX                    // rt_sigaction
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  skip
+	CMPQ 0(SP), $1                  // SIG_IGN
+	JNE  skip
+	LEAQ -1(BX), CX
+	MOVQ $1, AX
+	SHLQ CX, AX
+	ORQ  AX, R12
+
+skip:
+	INCQ BX
+	CMPQ BX, $64
+	JLE  next
+	MOVQ R12, ·ignoredAtStart(SB)
+
+	XORL DI, DI
+	XORL SI, SI
+	LEAQ ·blockedAtStart(SB), DX
+	MOVQ $8, R10
+	MOVL $14, AX                    // rt_sigprocmask
+	SYSCALL
+
+	MOVL $0x1002, DI                // ARCH_SET_FS
+	LEAQ ·threadArea+16(SB), SI     // g is at -8 from there
+	MOVL $158, AX                   // arch_prctl
+	SYSCALL
+	ADDQ $40, SP
+	RET

@@ -1,0 +1,203 @@
+package spawn
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/forkexec"
+)
+
+// DevNull, as the FD of a Descriptor without a File, stands for /dev/null.
+const DevNull = fdtable.Null
+
+// An ExecAttr says what the program that replaces this process gets, beside its arguments and environment.
+type ExecAttr struct {
+	// Pass are the program's descriptors. 0, 1 and 2 stay as they are unless they are named here; nothing else is passed.
+	Pass []Descriptor
+
+	// NoNewPrivs sets no_new_privs: no set-user-ID or file-capability program gives the new program more rights.
+	NoNewPrivs bool
+
+	// DeathSignal, unless zero, is sent to the program when its parent dies; at once when Parent isn't zero, and the parent
+	// is another by now. A set-user-ID program is spared (prctl(2), PR_SET_PDEATHSIG).
+	DeathSignal syscall.Signal
+	Parent      int
+
+	// Blocked, when not nil, is the program's signal mask, and Ignored are signals that it ignores besides those that this
+	// process ignores: bit N-1 is signal N. The Go runtime changes both, for its own use.
+	Blocked *uint64
+	Ignored uint64
+
+	// Marked, when not nil, is for a program that is there only to become another: it promises that nothing but these is open
+	// close-on-exec. Then the table of this process is used as it is, which closes by ranges and keeps POSIX locks, unless a
+	// descriptor of Pass is to have the number of one of Marked or Spare. Spare are inherited descriptors that stay open here in
+	// case Exec fails; they become close-on-exec, unless they are passed at their own numbers.
+	Marked, Spare []int
+}
+
+// Exec replaces this process by the program at path, as execve(2) does: same PID, no fork. The program holds the descriptors of
+// attr.Pass and nothing else. Everything that this process has inherited and doesn't pass is closed before the kernel so
+// much as looks at path, so that no path through /proc/self/fd leads out by a forgotten descriptor; what is
+// close-on-exec is closed as soon as the exec has succeeded.
+//
+// Exec returns only on failure, with a *StartError. The process is then as before, but for the inherited descriptors that are
+// not passed: they are closed when the refusal came from the kernel. With Marked what is passed may have moved as well.
+// The program has its descriptors in a table of its own: POSIX locks of this process end, unless Marked is given.
+//
+// It needs Linux 5.9 (close_range(2)) or procfs at /proc. RLIMIT_NOFILE is put back as it was when the process started.
+func Exec(path string, argv, env []string, attr *ExecAttr) error {
+	if attr == nil {
+		attr = &ExecAttr{}
+	}
+	a := &forkexec.Attr{
+		Path:       path,
+		Argv:       argv,
+		Env:        env,
+		Sys:        &syscall.SysProcAttr{Pdeathsig: attr.DeathSignal},
+		Parent:     attr.Parent,
+		NoNewPrivs: attr.NoNewPrivs,
+		Mask:       attr.Blocked,
+		Ignored:    attr.Ignored,
+	}
+	var err error
+	if a.Moves, err = execMoves(path, attr.Pass); err != nil {
+		return err
+	}
+	if leave, ok := attr.leave(a.Moves); ok {
+		a.Leave = leave
+		err = markSpare(attr.Spare, a.Moves)
+	} else {
+		a.Path = throughThread(path)
+		err = closeInherited(attr, a.Moves)
+	}
+	if err != nil {
+		return &StartError{Path: path, Stage: forkexec.StageClose.String(), Number: -1, Err: whyClose(err)}
+	}
+	err = forkexec.Exec(a)
+	runtime.KeepAlive(attr)
+	refusal := refused(a, err)
+	refusal.Path = path
+	return refusal
+}
+
+// leave returns what has to stay open in this process's table when the program is to get that very table; ok is false when
+// that can't be: a passed descriptor would take the number of something that is needed until the exec has succeeded.
+func (attr *ExecAttr) leave(moves []fdtable.Move) (numbers []int, ok bool) {
+	if attr.Marked == nil {
+		return nil, false
+	}
+	numbers = append(slices.Clone(attr.Marked), attr.Spare...)
+	for _, m := range moves {
+		if m.From != m.To && slices.Contains(numbers, m.To) {
+			return nil, false
+		}
+	}
+	return slices.DeleteFunc(numbers, func(n int) bool {
+		return slices.ContainsFunc(moves, func(m fdtable.Move) bool { return m.From == n })
+	}), true
+}
+
+// markSpare keeps what is spared from the program.
+func markSpare(spare []int, moves []fdtable.Move) error {
+	for _, n := range spare {
+		if slices.Contains(moves, fdtable.Move{From: n, To: n}) {
+			continue
+		}
+		if _, err := unix.FcntlInt(uintptr(n), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeInherited leaves the sources, for the program's own table to be made from, and what is spared.
+func closeInherited(attr *ExecAttr, moves []fdtable.Move) error {
+	kept := slices.Clone(attr.Spare)
+	for _, m := range moves {
+		kept = append(kept, m.From)
+	}
+	return fdtable.CloseInherited(kept, attr.Marked)
+}
+
+// execMoves turns the descriptors into moves, with the standard ones that aren't named.
+func execMoves(path string, pass []Descriptor) ([]fdtable.Move, error) {
+	var moves []fdtable.Move
+	named := map[int]bool{}
+	for _, d := range pass {
+		from, err := sourceNumber(d)
+		if err == nil {
+			err = checkTarget(d.Number, from)
+		}
+		if err == nil && named[d.Number] {
+			err = errTwice
+		}
+		if err != nil {
+			return nil, &StartError{Path: path, Stage: "pass descriptor", Number: d.Number, Err: err}
+		}
+		named[d.Number] = true
+		moves = append(moves, fdtable.Move{From: from, To: d.Number})
+	}
+	for fd := range 3 {
+		if !named[fd] && isOpen(fd) {
+			moves = append(moves, fdtable.Move{From: fd, To: fd})
+		}
+	}
+	return moves, nil
+}
+
+var errTwice = fmt.Errorf("named twice: %w", os.ErrInvalid)
+
+// sourceNumber is the number behind a Descriptor: borrowed, for the File stays the caller's and as blocking as it is.
+func sourceNumber(d Descriptor) (int, error) {
+	if d.File == nil {
+		if d.FD != DevNull && !isOpen(d.FD) {
+			return 0, fmt.Errorf("descriptor %d: %w", d.FD, unix.EBADF)
+		}
+		return d.FD, nil
+	}
+	conn, err := d.File.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	number := -1
+	err = conn.Control(func(fd uintptr) { number = int(fd) })
+	return number, err
+}
+
+// checkTarget refuses what no descriptor can be duplicated onto; the kernel would say no more than EBADF.
+func checkTarget(number, from int) error {
+	if number < 0 {
+		return fmt.Errorf("negative: %w", os.ErrInvalid)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if uint64(number) >= limit.Cur && number != from {
+		return fmt.Errorf("above the limit on descriptors, %d: %w", limit.Cur, unix.EBADF)
+	}
+	return nil
+}
+
+func isOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
+}
+
+// throughThread makes a path that names one of the program's descriptors lead there. The thread that executes it has a table
+// of its own, the program's already, while /proc/self is the process, where the numbers are still the caller's.
+func throughThread(path string) string {
+	for _, prefix := range []string{"/proc/self/fd/", "/dev/fd/"} {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			return "/proc/thread-self/fd/" + rest
+		}
+	}
+	return path
+}
