@@ -1,0 +1,120 @@
+package seccomp
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// cardSet is dup, dup2, dup3, F_DUPFD, F_DUPFD_CLOEXEC, F_SETFL and flock on numbers, and nothing else.
+func cardSet(numbers []int) *ruleSet {
+	kept := make([]Descriptor, len(numbers))
+	for i, n := range numbers {
+		kept[i] = Descriptor{Number: n, Kind: Pipe, Guard: Flags | Lock}
+	}
+	p := Policy{Guard: true}.Keep(kept...)
+	set := &ruleSet{classes: make([]class, 1)}
+	if err := set.classify(p, p.descriptors()); err != nil {
+		panic(err)
+	}
+	set.numbered(p)
+	var wanted []rule
+	for _, r := range set.rules {
+		switch {
+		case r.call == callDup, r.call == callDup2, r.call == callDup3, r.call == callFlock:
+			wanted = append(wanted, r)
+		case r.call == callFcntl && r.values[0].set[0] != unix.F_OFD_SETLK:
+			wanted = append(wanted, r)
+		}
+	}
+	set.rules = wanted
+	return set
+}
+
+func contiguous(n int) []int {
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = 3 + i
+	}
+	return numbers
+}
+
+func scattered(n int) []int {
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = 3 + i*i/2 + 3*i
+	}
+	return numbers
+}
+
+func TestCardSetIsShort(t *testing.T) {
+	for _, n := range []int{1, 4, 16, 64, 256} {
+		inRow, err := cardSet(contiguous(n)).compile([]int{machineX86_64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		apart, err := cardSet(scattered(n)).compile([]int{machineX86_64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d numbers: %d instructions contiguous, %d scattered", n, len(inRow), len(apart))
+		if len(inRow) > 32 {
+			t.Errorf("%d contiguous numbers take %d instructions, more than 32", n, len(inRow))
+		}
+		if len(apart) > 7*n+20 && len(apart) > 32 {
+			t.Errorf("%d scattered numbers take %d instructions, more than 7 a number and 20", n, len(apart))
+		}
+	}
+}
+
+func defaultGuard(numbers []int, kind Kind) Policy {
+	kept := make([]Descriptor, len(numbers))
+	for i, n := range numbers {
+		kept[i] = Descriptor{Number: n, Kind: kind, Guard: DefaultGuard}
+	}
+	return Policy{Guard: true, Arch: AMD64}.Keep(kept...)
+}
+
+func TestDefaultGuardIsShort(t *testing.T) {
+	for _, abi := range []ABI{ABINative, ABICompat} {
+		for _, n := range []int{0, 4, 64, 256} {
+			for _, numbers := range [][]int{contiguous(n), scattered(n)} {
+				p := defaultGuard(numbers, Unknown)
+				p.ABI = abi
+				f, err := Compile(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("%v %d numbers: %d instructions", abi, n, len(f.program))
+			}
+		}
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		numbers []int
+		abi     ABI
+	}{
+		{"4", contiguous(4), ABINative},
+		{"64", contiguous(64), ABINative},
+		{"256", contiguous(256), ABINative},
+		{"64 scattered", scattered(64), ABINative},
+		{"256 scattered", scattered(256), ABINative},
+		{"256 scattered compat", scattered(256), ABICompat},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			p := defaultGuard(c.numbers, Unknown)
+			p.ABI = c.abi
+			b.ReportAllocs()
+			for b.Loop() {
+				f, err := Compile(p)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(len(f.program)), "instructions")
+			}
+		})
+	}
+}

@@ -1,0 +1,52 @@
+package seccomp
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Filter is a program for the kernel's seccomp, and the Landlock domain that belongs to it. It never changes: any number
+// of goroutines may use it for any number of processes.
+type Filter struct {
+	program []unix.SockFilter
+	domain  domain
+	policy  Policy
+	set     *ruleSet // nil when the filter was imported
+}
+
+// Compile makes a filter of a policy. What can't be held is an error, never a weaker filter.
+func Compile(p Policy) (*Filter, error) {
+	filter, err := compile(p)
+	if err != nil {
+		return nil, fmt.Errorf("seccomp: compile: %w", err)
+	}
+	return filter, nil
+}
+
+func compile(p Policy) (*Filter, error) {
+	kept := p.descriptors()
+	if err := p.check(kept); err != nil {
+		return nil, err
+	}
+	arch, err := p.Arch.resolve()
+	if err != nil {
+		return nil, err
+	}
+	p.Arch = arch
+	set, err := p.rules(kept)
+	if err != nil {
+		return nil, err
+	}
+	program, err := set.compile(p.machines(arch))
+	if err != nil {
+		return nil, err
+	}
+	return &Filter{program: program, domain: p.domain(kept), policy: p, set: set}, nil
+}
+
+// Instructions returns a copy of the program, for code that loads it itself. The order there: PR_SET_NO_NEW_PRIVS, then
+// landlock_restrict_self with the descriptor from Ruleset, then seccomp(SECCOMP_SET_MODE_FILTER) with
+// SECCOMP_FILTER_FLAG_SPEC_ALLOW, which keeps kernels before 5.16 from slowing the command down.
+func (f *Filter) Instructions() []unix.SockFilter { return slices.Clone(f.program) }
