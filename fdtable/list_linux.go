@@ -21,10 +21,18 @@ type Descriptor struct {
 	Offset      int64  // meaningful where Kind.HasOffset says so
 	Locks       []Lock // held through this description
 	Target      string // as the kernel gives it: raw bytes, " (deleted)" appended to what is; see Printable
-	Device      uint64 // st_dev of what it refers to; major and minor by unix.Major and unix.Minor
+	Device      Device // where what it refers to is
 	Inode       uint64
 	Detail      string  // what the kind adds: "pid 123", "counter 4"; see fdinfo in proc(5)
 	Socket      *Socket // of sockets only
+}
+
+// A Device is a device's number, as st_dev of stat(2) has it.
+type Device uint64
+
+// String gives major and minor number, "8:1".
+func (d Device) String() string {
+	return strconv.FormatUint(uint64(unix.Major(uint64(d))), 10) + ":" + strconv.FormatUint(uint64(unix.Minor(uint64(d))), 10)
 }
 
 // ErrNoProc says that /proc is missing, isn't procfs, or shows other processes than this one's: tables can't be read. It
@@ -43,7 +51,7 @@ type Reader struct {
 	proc       int // O_PATH, of /proc
 	self       int // this process's number in /proc
 	namespaces map[string]*netns
-	devices    map[Kind]uint64 // where pipes, sockets and anonymous inodes live: one device each
+	devices    map[Kind]Device // where pipes, sockets and anonymous inodes live: one device each
 	magics     map[uint64]int64
 	noStatx    bool
 	link       [unix.PathMax]byte
@@ -57,7 +65,7 @@ func NewReader() (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{proc: proc, devices: map[Kind]uint64{}, magics: map[uint64]int64{}}
+	r := &Reader{proc: proc, devices: map[Kind]Device{}, magics: map[uint64]int64{}}
 	self, err := readlinkAt(proc, "self", r.link[:])
 	if err == nil {
 		r.self, err = strconv.Atoi(self)
@@ -328,7 +336,7 @@ func (r *Reader) lookAt(d *Descriptor, t *table, name string) error {
 	if err != nil {
 		return err
 	}
-	d.Device, d.Inode = st.device, st.inode
+	d.Device, d.Inode = Device(st.device), st.inode
 	d.Kind = kindOfMode(st.mode)
 	switch d.Kind {
 	case KindCharDevice:
@@ -369,15 +377,15 @@ func (r *Reader) kindOfDevice(rdev uint64) Kind {
 
 // deviceOf returns the device of pipes, of sockets, of anonymous inodes: the first of a kind is looked at, the rest live
 // there too.
-func (r *Reader) deviceOf(kind Kind, at int, name string) (uint64, error) {
+func (r *Reader) deviceOf(kind Kind, at int, name string) (Device, error) {
 	if device, ok := r.devices[kind]; ok {
 		return device, nil
 	}
 	st, err := r.stat(at, name)
 	if err == nil {
-		r.devices[kind] = st.device
+		r.devices[kind] = Device(st.device)
 	}
-	return st.device, err
+	return Device(st.device), err
 }
 
 // magic returns the type of the file system on a device.
@@ -440,7 +448,7 @@ func bare(fd int, because error) (Descriptor, error) {
 	s := statusOf(&st)
 	d := Descriptor{
 		Number: fd, Kind: kindOfMode(s.mode), Flags: Flags(flags), CloseOnExec: cloexec&unix.FD_CLOEXEC != 0,
-		Device: s.device, Inode: s.inode,
+		Device: Device(s.device), Inode: s.inode,
 	}
 	const magicPipe, magicSocket, magicNamespace, magicPidfd = 0x50495045, 0x534f434b, 0x6e736673, 0x50494446
 	switch magic := int64(fs.Type); {

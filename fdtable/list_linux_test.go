@@ -134,8 +134,8 @@ func TestListAnother(t *testing.T) {
 		compare(t, w, table[i], false)
 		if err := unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", cmd.Process.Pid, w.Number), &st); err != nil {
 			t.Error(err)
-		} else if table[i].Device != st.Dev || table[i].Inode != st.Ino {
-			t.Errorf("%+v: device %#x inode %d, want %#x %d", w, table[i].Device, table[i].Inode, st.Dev, st.Ino)
+		} else if table[i].Device != Device(st.Dev) || table[i].Inode != st.Ino {
+			t.Errorf("%+v: device %s inode %d, want %#x %d", w, table[i].Device, table[i].Inode, st.Dev, st.Ino)
 		}
 	}
 	var listed []int

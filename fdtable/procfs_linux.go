@@ -123,13 +123,25 @@ func (r *Reader) Processes() ([]Process, error) {
 	}
 	processes := make([]Process, 0, len(pids))
 	for _, pid := range pids {
-		data, err := readAt(r.proc, strconv.Itoa(pid)+"/stat", r.info[:0])
-		if err != nil {
-			continue // gone
-		}
-		if p, ok := parseStat(data); ok {
+		if p, err := r.Process(pid); err == nil { // else it is gone
 			processes = append(processes, p)
 		}
 	}
 	return processes, nil
+}
+
+// Process returns one line of the process list; 0 stands for this process. One that is gone gives unix.ESRCH.
+func (r *Reader) Process(pid int) (Process, error) {
+	if pid == 0 {
+		pid = r.self
+	}
+	data, err := readAt(r.proc, strconv.Itoa(pid)+"/stat", r.info[:0])
+	p, ok := parseStat(data)
+	if err == nil && !ok {
+		err = unix.EPROTO
+	}
+	if err != nil {
+		return Process{PID: pid}, (&table{pid: pid}).failed(err)
+	}
+	return p, nil
 }
