@@ -309,6 +309,7 @@ func TestSocketString(t *testing.T) {
 		{Socket{"inet", "stream", "tcp", StateListening, "127.0.0.1:80", ""}, "tcp listening 127.0.0.1:80"},
 		{Socket{"inet6", "dgram", "udp", "connected", "[::1]:5", "[::1]:9"}, "udp6 connected [::1]:5 -> [::1]:9"},
 		{Socket{FamilyUNIX, "stream", "", "connected", "", ""}, "unix stream connected"},
+		{Socket{FamilyUNIX, "dgram", "", "unconnected", "@\x1bc", ""}, `unix dgram unconnected @\x1bc`},
 		{Socket{}, ""},
 	} {
 		if got := c.socket.String(); got != c.want {

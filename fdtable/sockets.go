@@ -25,7 +25,8 @@ const FamilyUNIX = "unix"
 // StateListening is the State of a socket that waits for connections.
 const StateListening = "listening"
 
-// String says it in one line: "tcp listening 127.0.0.1:80", "unix stream connected /run/x".
+// String says it in one line: "tcp listening 127.0.0.1:80", "unix stream connected /run/x". It is Printable: UNIX sockets have
+// names of their owners' choice.
 func (s Socket) String() string {
 	words := []string{s.Protocol}
 	if s.Protocol != "tcp" && s.Protocol != "udp" {
@@ -33,9 +34,9 @@ func (s Socket) String() string {
 	} else if s.Family == "inet6" {
 		words[0] += "6"
 	}
-	words = append(words, s.State, s.Local)
+	words = append(words, s.State, Printable(s.Local))
 	if s.Peer != "" {
-		words = append(words, "->", s.Peer)
+		words = append(words, "->", Printable(s.Peer))
 	}
 	var text []byte
 	for _, word := range words {
