@@ -139,19 +139,23 @@ func TestRefused(t *testing.T) {
 	}{
 		{
 			[]refusal{{unix.SYS_CLOSE_RANGE, unix.ENOSYS}},
-			[]string{"close-range", "close-range-cloexec", "close-range-unshare"}, "ENOSYS",
+			[]string{"close-range", "close-range-cloexec", "close-range-unshare"},
+			"ENOSYS",
 		},
 		{
 			[]refusal{{unix.SYS_CLOSE_RANGE, unix.EPERM}},
-			[]string{"close-range", "close-range-cloexec", "close-range-unshare"}, "EPERM",
+			[]string{"close-range", "close-range-cloexec", "close-range-unshare"},
+			"EPERM",
 		},
 		{
 			[]refusal{{unix.SYS_CLONE3, unix.ENOSYS}},
-			[]string{"clone3", "clone3-clear-sighand", "clone3-into-cgroup", "clone3-pidfd"}, "ENOSYS",
+			[]string{"clone3", "clone3-clear-sighand", "clone3-into-cgroup", "clone3-pidfd"},
+			"ENOSYS",
 		},
 		{
 			[]refusal{{unix.SYS_CLONE3, unix.EPERM}},
-			[]string{"clone3", "clone3-clear-sighand", "clone3-into-cgroup", "clone3-pidfd"}, "EPERM",
+			[]string{"clone3", "clone3-clear-sighand", "clone3-into-cgroup", "clone3-pidfd"},
+			"EPERM",
 		},
 		{[]refusal{{unix.SYS_KCMP, unix.EPERM}}, []string{"kcmp"}, "EPERM"},
 		{[]refusal{{unix.SYS_PIDFD_GETFD, unix.EPERM}}, []string{"pidfd-getfd"}, "EPERM"},
