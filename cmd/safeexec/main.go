@@ -5,8 +5,8 @@
 //
 //	safeexec --keep 3 -- command argument...
 //
-// The command line is parsed in options.go and becomes a plan in plan.go, which package spawn carries out; the subcommands
-// have a file each. A plain run builds no more than the flags: what help, subcommands and completion cost is paid by those.
+// Running a command is in internal/run, and begins in internal/first, before main. What is left for main is what has something
+// to say: help, errors in the command line, and the subcommands, which have a file each.
 package main
 
 import (
@@ -14,73 +14,70 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
+	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	_ "github.com/safeexec/safeexec/cmd/safeexec/internal/first"
+	"github.com/safeexec/safeexec/cmd/safeexec/internal/run"
 )
 
-// Exit statuses of safeexec itself; any other is the command's.
-const (
-	exitFailed   = 125 // safeexec itself failed, or something was wrong with what it was asked
-	exitNoExec   = 126 // the command was found but can't be executed
-	exitNotFound = 127 // the command wasn't found
-)
+// exitFailed is the status of a failure of safeexec itself.
+const exitFailed = 125
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(start(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run does what the arguments ask for and returns an exit status; when a command takes this process over it doesn't return.
-func run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && isSubcommand(args[0]) {
+// start does what the arguments ask for and returns an exit status; when a command takes this process over it doesn't return.
+func start(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && run.IsSubcommand(args[0]) {
 		return runApp(args, stdout, stderr)
 	}
-	o, command, err := parse(args)
-	if err == nil && (o.help || o.version) {
-		return runApp(args[:1], stdout, stderr)
+	o, command, err := run.Parse(args)
+	var unknown *run.UnknownOption
+	if errors.As(err, &unknown) {
+		unknown.Near = cli.SuggestFlag(flags(), strings.TrimLeft(unknown.Name, "-"), true)
 	}
-	if err == nil && len(command) == 0 {
-		err = errors.New("no command is given")
+	help, version := o.Wants()
+	switch {
+	case err != nil:
+		return o.Fail(err, stderr)
+	case help:
+		return runApp(nil, stdout, stderr)
+	case version:
+		fmt.Fprintf(stdout, "safeexec %s\n", moduleVersion())
+		return 0
+	case len(command) == 0:
+		return o.Fail(errors.New("no command is given; see safeexec --help"), stderr)
 	}
-	if err != nil {
-		o.report(stderr, err)
-		return exitStatus(err)
-	}
-	err = o.become(command, stderr)
-	o.report(stderr, err)
-	return exitStatus(err)
+	return o.Run(command, stderr)
 }
 
-// newApp is the whole command line as urfave/cli knows it: help, version, subcommands and completion come from it.
-func newApp(o *options, stdout, stderr io.Writer) *cli.App {
-	return &cli.App{
+// runApp shows the help, without arguments, or runs a subcommand. It returns the exit status.
+func runApp(args []string, stdout, stderr io.Writer) int {
+	app := &cli.App{
 		Name:      "safeexec",
 		Usage:     "run a program with exactly the descriptors that are named, and nothing else",
 		UsageText: "safeexec [options] [--] command [argument ...]",
-		Version:   version(),
-		Flags:     o.flags(),
+		Flags:     flags(),
 		Commands:  subcommands(),
 		Writer:    stdout,
 		ErrWriter: stderr,
 
 		HideHelpCommand: true, // "safeexec help" is a command that is called help
-		HideHelp:        true, // our own flags, so that a plain run knows them too
+		HideHelp:        true, // --help is among our own options
 		HideVersion:     true,
-		ExitErrHandler:  func(*cli.Context, error) {}, // run returns the status; only main exits
+		ExitErrHandler:  func(*cli.Context, error) {}, // the status goes back to main, which alone ends the process
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
-		Action: func(c *cli.Context) error {
-			if c.Bool("version") {
-				_, err := fmt.Fprintf(stdout, "safeexec %s\n", version())
-				return err
-			}
-			return cli.ShowAppHelp(c)
-		},
+		Action:          func(c *cli.Context) error { return cli.ShowAppHelp(c) },
 	}
+	return status(app.Run(append([]string{"safeexec"}, args...)), stderr)
 }
 
-// runApp runs help, version or a subcommand, and returns its exit status.
-func runApp(args []string, stdout, stderr io.Writer) int {
-	app := newApp(&options{}, stdout, stderr)
-	err := app.Run(append([]string{"safeexec"}, args...))
+// status prints a subcommand's error and returns its exit status.
+func status(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
@@ -94,15 +91,25 @@ func runApp(args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-func isSubcommand(word string) bool {
-	for _, name := range []string{} {
-		if word == name {
-			return true
+// flags are the options as urfave/cli knows them.
+func flags() []cli.Flag {
+	var flags []cli.Flag
+	for _, option := range new(run.Options).Table() {
+		if option.IsToggle() {
+			flags = append(flags, &cli.BoolFlag{Name: option.Name, Aliases: option.Aliases, Usage: option.Usage, DisableDefaultText: true})
+		} else {
+			flags = append(flags, &cli.GenericFlag{Name: option.Name, Aliases: option.Aliases, Usage: option.Usage, Value: option.Value})
 		}
 	}
-	return false
+	return flags
 }
 
-func subcommands() []*cli.Command {
-	return nil
+func subcommands() []*cli.Command { return []*cli.Command{fdsCommand(), checkCommand()} }
+
+// moduleVersion is what the go command recorded in the binary.
+func moduleVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }

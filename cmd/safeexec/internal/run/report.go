@@ -1,19 +1,27 @@
-package main
+package run
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/internal/forkexec"
 	"github.com/safeexec/safeexec/spawn"
+)
+
+// Exit statuses of safeexec itself; any other is the command's.
+const (
+	exitFailed   = 125 // safeexec itself failed, or something was wrong with what it was asked
+	exitNoExec   = 126 // the command was found but can't be executed
+	exitNotFound = 127 // the command wasn't found
 )
 
 // none stands for no descriptor.
@@ -50,16 +58,13 @@ func exitStatus(err error) int {
 }
 
 // report says on one line, and on the status descriptor as one object, why there was no start.
-func (o *options) report(stderr io.Writer, err error) {
+func (o *Options) report(stderr io.Writer, err error) {
 	fmt.Fprintf(stderr, "safeexec: %s\n", text(err))
 	if !o.statusFD.set {
 		return
 	}
-	line, jsonErr := json.Marshal(status(err))
-	if jsonErr == nil {
-		// If nobody reads it any more there is nobody to tell: the exit status says enough.
-		os.NewFile(uintptr(o.statusFD.n), "status").Write(append(line, '\n'))
-	}
+	// If nobody reads it any more there is nobody to tell: the exit status says enough.
+	os.NewFile(uintptr(o.statusFD.n), "status").WriteString(status(err))
 }
 
 // text is the error as people read it: "safeexec" is in front already.
@@ -71,35 +76,45 @@ func text(err error) string {
 	return printable(strings.TrimPrefix(err.Error(), "spawn: "))
 }
 
-// A statusObject is what --json-status-fd writes. Its names are a contract.
-type statusObject struct {
-	Stage      string  `json:"stage"`
-	Descriptor *int    `json:"descriptor"`
-	Errno      *string `json:"errno"`
-	ExitCode   int     `json:"exit-code"`
-}
-
-func status(err error) statusObject {
-	object := statusObject{Stage: "options", ExitCode: exitStatus(err)}
+// status is the line that --json-status-fd writes. Its names are a contract; stage is an option or a stage of the start.
+func status(err error) string {
+	stage, descriptor, errno := "options", "null", "null"
 	var p *problem
 	if errors.As(err, &p) {
-		object.Stage = p.stage
+		stage = p.stage
 		if p.descriptor != none {
-			object.Descriptor = &p.descriptor
+			descriptor = strconv.Itoa(p.descriptor)
 		}
 	}
 	var start *spawn.StartError
 	if errors.As(err, &start) {
-		object.Stage = start.Stage
+		stage = start.Stage
 		if start.Number >= 0 && start.Stage != forkexec.StageSignals.String() {
-			object.Descriptor = &start.Number
+			descriptor = strconv.Itoa(start.Number)
 		}
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		if name := unix.ErrnoName(errno); name != "" {
-			object.Errno = &name
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		if name := unix.ErrnoName(number); name != "" {
+			errno = jsonString(name)
 		}
 	}
-	return object
+	return fmt.Sprintf(`{"stage":%s,"descriptor":%s,"errno":%s,"exit-code":%d}`+"\n", jsonString(stage), descriptor, errno, exitStatus(err))
+}
+
+// jsonString quotes. A stage may have what the user wrote in it, so anything goes; encoding/json would cost every start its
+// initialisation.
+func jsonString(s string) string {
+	quoted := []byte{'"'}
+	for _, r := range s { // what isn't UTF-8 comes as U+FFFD
+		switch {
+		case r == '"' || r == '\\':
+			quoted = append(quoted, '\\', byte(r))
+		case r < ' ':
+			quoted = fmt.Appendf(quoted, `\u%04x`, r)
+		default:
+			quoted = utf8.AppendRune(quoted, r)
+		}
+	}
+	return string(append(quoted, '"'))
 }

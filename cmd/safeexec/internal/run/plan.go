@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ type entry struct {
 }
 
 // plan reads the options that say what the command gets. Nothing is opened or closed here.
-func (o *options) plan(command []string, env environment) (*table, error) {
+func (o *Options) plan(command []string, env environment) (*table, error) {
 	t := &table{}
 	for _, item := range o.keep.items {
 		if err := t.keep(item); err != nil {
@@ -37,9 +37,9 @@ func (o *options) plan(command []string, env environment) (*table, error) {
 		option  string
 		numbers func() ([]int, error)
 	}{
-		{o.keepArgs, "--keep-args", func() ([]int, error) { return descriptorsInArgs(command), nil }},
-		{o.keepListen, "--keep-listen", env.listenDescriptors},
-		{o.keepJobserver, "--keep-jobserver", env.jobserverDescriptors},
+		{bool(o.keepArgs), "--keep-args", func() ([]int, error) { return descriptorsInArgs(command), nil }},
+		{bool(o.keepListen), "--keep-listen", env.listenDescriptors},
+		{bool(o.keepJobserver), "--keep-jobserver", env.jobserverDescriptors},
 	} {
 		if !source.wanted {
 			continue
@@ -168,7 +168,7 @@ func notOpen(option string, n int) error {
 }
 
 // checkStatusDescriptor: what safeexec reports to is inherited, and never passed on.
-func (o *options) checkStatusDescriptor(t *table) error {
+func (o *Options) checkStatusDescriptor(t *table) error {
 	if !o.statusFD.set {
 		return nil
 	}

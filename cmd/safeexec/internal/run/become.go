@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"errors"
@@ -16,8 +16,19 @@ import (
 	"github.com/safeexec/safeexec/spawn"
 )
 
+// Run becomes the command, or reports why it can't, and returns the exit status for that.
+func (o *Options) Run(command []string, stderr io.Writer) int {
+	return o.Fail(o.become(command, stderr), stderr)
+}
+
+// Fail reports an error and returns its exit status.
+func (o *Options) Fail(err error, stderr io.Writer) int {
+	o.report(stderr, err)
+	return exitStatus(err)
+}
+
 // become turns this process into the command: refuse, gather, then one act. It returns only with an error.
-func (o *options) become(command []string, stderr io.Writer) error {
+func (o *Options) become(command []string, stderr io.Writer) error {
 	env := environment{variables: inherit.Environment(), pid: os.Getpid()}
 	t, err := o.plan(command, env)
 	forUs := !errors.Is(err, errNotForUs)
@@ -30,7 +41,7 @@ func (o *options) become(command []string, stderr io.Writer) error {
 		return err
 	}
 	var inherited []int
-	if t.all || o.leaks.word == "warn" || o.leaks.word == "error" || o.verbose {
+	if t.all || o.leaks.word == "warn" || o.leaks.word == "error" || bool(o.verbose) {
 		if inherited, err = fdtable.AllInherited(); err != nil {
 			return about(o.listing(t), none, fmt.Errorf("the inherited descriptors can't be listed: %w", err))
 		}
@@ -54,11 +65,11 @@ func (o *options) become(command []string, stderr io.Writer) error {
 }
 
 // execute is the one act. What may still be needed when it fails is spared: standard error and the status descriptor.
-func (o *options) execute(t *table, path string, command []string, env environment) error {
+func (o *Options) execute(t *table, path string, command []string, env environment) error {
 	ignored, blocked := inherit.Signals()
 	attr := &spawn.ExecAttr{
 		Pass:       t.descriptors(),
-		NoNewPrivs: o.noNewPrivs,
+		NoNewPrivs: bool(o.noNewPrivs),
 		Blocked:    &blocked,
 		Ignored:    ignored,
 		Marked:     append([]int{}, inherit.RuntimeDescriptors()...),
@@ -117,7 +128,7 @@ func (missing) As(target any) bool {
 }
 
 // listing names the option for which the table has to be listed.
-func (o *options) listing(t *table) string {
+func (o *Options) listing(t *table) string {
 	switch {
 	case t.all:
 		return "--keep all"
@@ -138,7 +149,7 @@ func (t *table) warnOfArgs(command []string, stderr io.Writer) {
 }
 
 // describe says what the command gets, from where, and what is closed.
-func (o *options) describe(t *table, path string, inherited []int, stderr io.Writer) {
+func (o *Options) describe(t *table, path string, inherited []int, stderr io.Writer) {
 	say := func(format string, args ...any) { fmt.Fprintf(stderr, "safeexec: "+format+"\n", args...) }
 	say("command: %s", printable(path))
 	entries := slices.Clone(t.entries)

@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"errors"
@@ -13,14 +13,14 @@ import (
 )
 
 // leaked are the descriptors that were inherited and go nowhere.
-func (o *options) leaked(t *table, inherited []int) []int {
+func (o *Options) leaked(t *table, inherited []int) []int {
 	return slices.DeleteFunc(slices.Clone(inherited), func(n int) bool {
 		return t.passes(n) || n <= 2 || o.statusFD.set && n == o.statusFD.n
 	})
 }
 
 // handleLeaks does what --leaks says: name each leaked descriptor, and with error don't start.
-func (o *options) handleLeaks(t *table, inherited []int, stderr io.Writer) error {
+func (o *Options) handleLeaks(t *table, inherited []int, stderr io.Writer) error {
 	if o.leaks.word != "warn" && o.leaks.word != "error" {
 		return nil
 	}

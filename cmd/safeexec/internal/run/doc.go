@@ -1,0 +1,11 @@
+// Package run is what safeexec does when it runs a command: parse the options, plan the command's table, become the command.
+//
+//	options.go  the options, defined once
+//	plan.go     options to a plan: which number gets what
+//	found.go    numbers that arguments and variables name
+//	leaks.go    --leaks, and descriptors in words
+//	become.go   the walk from a plan to the exec
+//	report.go   errors: one line, one JSON object, one exit status
+//
+// It knows nothing of help, completion and subcommands, so that it can run before what those need has been initialised.
+package run
