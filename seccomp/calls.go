@@ -79,14 +79,15 @@ const (
 	machineCount
 )
 
-// machines holds what a filter must know of each table: its AUDIT_ARCH value, whether registers hold 32 bits, and whether
-// numbers with bit 30 lead to a table of their own (x32).
-var machines = [machineCount]struct {
+// machineTable is what a filter must know of a table.
+type machineTable struct {
 	name   string
-	audit  uint32
-	narrow bool
-	x32    bool
-}{
+	audit  uint32 // the AUDIT_ARCH value
+	narrow bool   // registers hold 32 bits
+	x32    bool   // numbers with bit 30 lead to a table of their own
+}
+
+var machines = [machineCount]machineTable{
 	machineX86_64:  {"x86_64", 0xc000003e, false, true},
 	machineI386:    {"i386", 0x40000003, true, false},
 	machineAArch64: {"aarch64", 0xc00000b7, false, false},

@@ -273,6 +273,8 @@ func severity(answer uint32) int {
 	return 2
 }
 
+func strictestFirst(r, s *rule) int { return severity(s.answer) - severity(r.answer) }
+
 // gather sorts the rules by call, and the calls by number.
 func (c *compiler) gather() []callRules {
 	var perCall [callCount][]*rule
@@ -286,7 +288,7 @@ func (c *compiler) gather() []callRules {
 		if len(perCall[id]) == 0 || number < 0 {
 			continue
 		}
-		slices.SortStableFunc(perCall[id], func(r, s *rule) int { return severity(s.answer) - severity(r.answer) })
+		slices.SortStableFunc(perCall[id], strictestFirst)
 		cr := callRules{id: callID(id), number: uint32(number), rules: untilConstant(perCall[id])}
 		cr.first, cr.second = descriptorArguments(cr.rules)
 		gathered = append(gathered, cr)

@@ -242,6 +242,7 @@ var socketCalls = []callID{
 // class is a set of kept numbers that have the same rules.
 type class struct {
 	rows    uint64 // bit i for rows[i]
+	flags   Op     // Flags, when they are guarded
 	pretend bool   // flags are pretended
 }
 
@@ -309,7 +310,7 @@ func (s *ruleSet) classify(p Policy, kept []Descriptor) error {
 		number := uint32(d.Number)
 		d.Number = 0
 		if lastClass == 0 || d != last {
-			last, lastClass = d, s.classOf(class{rowsOf(d), d.Advisory && d.Guard&Flags != 0 && p.Action == 0})
+			last, lastClass = d, s.classOf(class{rowsOf(d), d.Guard & Flags, d.Advisory && p.Action == 0})
 		}
 		s.add(number, lastClass)
 	}
@@ -411,7 +412,7 @@ func (s *ruleSet) numbered(p Policy) {
 		var held, pretended uint32
 		for c := 1; c < len(s.classes); c++ {
 			switch {
-			case s.classes[c].rows&(1<<i) == 0, r.unless != 0 && s.classes[c].pretend:
+			case s.classes[c].rows&(1<<i) == 0, r.unless&s.classes[c].flags != 0:
 			case r.op == Flags && s.classes[c].pretend:
 				pretended |= 1 << c
 			default:
