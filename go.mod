@@ -3,6 +3,7 @@ module github.com/safeexec/safeexec
 go 1.26.0
 
 require (
+	github.com/seccomp/libseccomp-golang v0.11.1
 	github.com/urfave/cli/v2 v2.27.7
 	golang.org/x/sys v0.50.0
 )

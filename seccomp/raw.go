@@ -34,16 +34,21 @@ func Import(raw []byte) (*Filter, error) {
 		return nil, fmt.Errorf("seccomp: import: %d instructions, of which the kernel takes 1 to %d: %w",
 			n, maxInstructions, unix.EINVAL)
 	}
+	program := decode(raw)
+	if err := check(program); err != nil {
+		return nil, fmt.Errorf("seccomp: import: %w: %w", err, unix.EINVAL)
+	}
+	return &Filter{program: program}, nil
+}
+
+func decode(raw []byte) []unix.SockFilter {
 	program := make([]unix.SockFilter, 0, len(raw)/rawSize)
 	for ; len(raw) > 0; raw = raw[rawSize:] {
 		program = append(program, unix.SockFilter{
 			Code: binary.NativeEndian.Uint16(raw), Jt: raw[2], Jf: raw[3], K: binary.NativeEndian.Uint32(raw[4:]),
 		})
 	}
-	if err := check(program); err != nil {
-		return nil, fmt.Errorf("seccomp: import: %w: %w", err, unix.EINVAL)
-	}
-	return &Filter{program: program}, nil
+	return program
 }
 
 // check applies the kernel's rules for seccomp programs, and ours about notification.
