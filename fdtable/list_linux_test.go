@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,11 @@ import (
 // start runs a helper until it has said a line, and ends it with the test.
 func start(t testing.TB, line any, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := proctest.Command(t, name, args...)
+	return startCmd(t, line, proctest.Command(t, name, args...))
+}
+
+func startCmd(t testing.TB, line any, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
 	// Go's runtime would hold files of the cgroup open, and this is about whole tables.
 	cmd.Env = append(cmd.Env, "GODEBUG=containermaxprocs=0")
 	cmd.Stderr = os.Stderr
@@ -41,7 +46,7 @@ func start(t testing.TB, line any, name string, args ...string) *exec.Cmd {
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("helper %s: %v", name, err)
+			t.Errorf("%v: %v", cmd.Args, err)
 		}
 	})
 	text, err := bufio.NewReader(out).ReadBytes('\n')
@@ -309,6 +314,70 @@ func TestListMany(t *testing.T) {
 			t.Errorf("%v", count)
 		}
 	}
+}
+
+// Sockets are looked for in the network namespace of their process, whatever the Reader has read before.
+func TestListOtherNamespace(t *testing.T) {
+	proctest.NeedRoot(t)
+	var n int
+	r, err := NewReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, flags := range []uintptr{0, unix.CLONE_NEWNET, unix.CLONE_NEWNET} {
+		cmd := proctest.Command(t, "many", "8")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+		table, err := r.List(startCmd(t, &n, cmd).Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, d := range table {
+			if d.Kind == KindSocket && d.Socket.State == "unconnected" {
+				found++
+			}
+		}
+		if found != 2 {
+			t.Errorf("%d of 2 sockets found with flags %#x: %+v", found, flags, table)
+		}
+	}
+	if len(r.namespaces) != 3 {
+		t.Errorf("%d namespaces were read", len(r.namespaces))
+	}
+}
+
+// One that runs while tables change: what is listed is whole, and nothing but an end of the process is an error.
+func TestListChanging(t *testing.T) {
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			var ends [2]int
+			must(unix.Pipe2(ends[:], unix.O_CLOEXEC))
+			must(unix.Close(ends[0]))
+			must(unix.Close(ends[1]))
+		}
+	}()
+	for range 200 {
+		table, err := List(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range table {
+			if d.Kind == "" || d.Target == "" {
+				t.Fatalf("%+v", d)
+			}
+		}
+	}
+	close(stop)
+	<-done
 }
 
 func TestProcesses(t *testing.T) {
