@@ -60,9 +60,9 @@ func whatIs(n int) string {
 // lockText adds what closing does to a lock: a POSIX lock belongs to the process, and ends with any descriptor of its file.
 func lockText(lock fdtable.Lock) string {
 	if !lock.OnDescription() {
-		return lock.String() + " lock, which closing drops"
+		return lock.String() + ", dropped when it is closed"
 	}
-	return lock.String() + " lock"
+	return lock.String()
 }
 
 // origin names who let a descriptor leak: the farthest ancestor in an unbroken line that holds the same description, else

@@ -1,0 +1,48 @@
+# safeexec: make build, demo, test, bench, install. Everything that a fresh Debian or Ubuntu lacks is installed by
+# scripts/need, which asks apt-get for what isn't there yet.
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# The tag leaves out what urfave/cli would bring for documentation pages, and initialise at every start.
+TAGS    := urfave_cli_no_docs
+
+.PHONY: all build demo test lint unit user bench soak install clean
+
+all: build
+
+build: ## bin/safeexec, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -o bin/safeexec ./cmd/safeexec
+
+demo: ## install what is missing, build, and show the main job on a shell with leaked descriptors
+	scripts/need go
+	$(MAKE) --no-print-directory build
+	scripts/demo
+
+test: ## install what is missing, then vet, lint and all tests with -race, as root and as an ordinary user
+	scripts/need go gcc test
+	$(MAKE) --no-print-directory build lint unit user
+
+lint:
+	scripts/lint
+
+unit:
+	scripts/test
+
+# The same tests as an ordinary user, when we are root and can become one.
+user:
+	scripts/test-as-user
+
+bench: ## compare with the peers, all in one run; writes docs/bench.svg
+	scripts/need go gcc bench
+	$(MAKE) --no-print-directory build
+	$(GO) run ./bench
+
+soak: ## 200,000 starts with failures, cancellations and collections under way; takes minutes
+	$(GO) test -tags soak -run Soak -count=1 -v -timeout 60m ./spawn
+
+install: build
+	install -D -m 755 bin/safeexec $(DESTDIR)$(PREFIX)/bin/safeexec
+
+clean:
+	rm -rf bin dist

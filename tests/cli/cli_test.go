@@ -1,0 +1,45 @@
+// Package cli drives the real binary by the scripts in testdata/cli, each a testscript of
+// github.com/rogpeppe/go-internal that runs in a directory of its own with safeexec in its PATH.
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestScripts(t *testing.T) {
+	bin := t.TempDir()
+	buildCommand(t, filepath.Join(bin, "safeexec"))
+	testscript.Run(t, testscript.Params{
+		Dir: "../../testdata/cli",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			return nil
+		},
+		Condition: func(condition string) (bool, error) {
+			return condition == "root" && os.Geteuid() == 0, nil
+		},
+		RequireUniqueNames: true,
+	})
+}
+
+// buildCommand builds the binary as make build does. SAFEEXEC_BINARY names a binary that has been built already, for a user
+// who has no Go.
+func buildCommand(t *testing.T, target string) {
+	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
+		if err := os.Symlink(built, target); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", target, "./cmd/safeexec")
+	build.Dir = "../.." // the main module
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
