@@ -78,6 +78,7 @@ func startOther(t testing.TB, file *os.File, configure ...func(*exec.Cmd)) *othe
 	t.Helper()
 	cmd := proctest.Command(t, "puppet")
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0") // else a race-enabled child takes a second to end
 	if file != nil {
 		cmd.ExtraFiles = []*os.File{file}
 	}
@@ -152,6 +153,16 @@ func dup(t testing.TB, fd int) int {
 	must(t, err)
 	t.Cleanup(func() { unix.Close(second) })
 	return second
+}
+
+// asFile returns a duplicate as a file; closing it is the file's business.
+func asFile(t testing.TB, fd int) *os.File {
+	t.Helper()
+	second, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	must(t, err)
+	f := os.NewFile(uintptr(second), "duplicate")
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 func openDescriptors(t testing.TB) int {

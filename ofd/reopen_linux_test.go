@@ -327,7 +327,7 @@ func TestReopenOtherTerminal(t *testing.T) {
 	_, second := pty(t)
 	// The descriptor is /dev/tty of a process in a session on the first terminal; this process has no terminal, or another.
 	cmd := proctest.Command(t, "terminal")
-	cmd.ExtraFiles = []*os.File{os.NewFile(uintptr(dup(t, first)), "first"), os.NewFile(uintptr(dup(t, second)), "second")}
+	cmd.ExtraFiles = []*os.File{asFile(t, first), asFile(t, second)}
 	cmd.SysProcAttr = newSession()
 	out, err := cmd.CombinedOutput()
 	if err != nil || string(out) != "ok\n" {
