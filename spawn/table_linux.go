@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -43,14 +44,11 @@ func (t *table) with(i int, start func([]fdtable.Move) error) error {
 	if err != nil {
 		return t.refuse(e, err)
 	}
-	ran := false
-	if failed := conn.Control(func(fd uintptr) {
-		ran = true
+	err = t.refuse(e, os.ErrClosed) // unless it can be borrowed
+	conn.Control(func(fd uintptr) {
 		e.fd = int(fd)
 		err = t.add(e, func() error { return t.with(i+1, start) })
-	}); !ran {
-		return t.refuse(e, failed)
-	}
+	})
 	return err
 }
 
