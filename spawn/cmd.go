@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/safeexec/safeexec/seccomp"
 )
 
 // What programs compare with, assert or hand on is os/exec's own, so that a program may use both packages at once.
@@ -60,6 +62,9 @@ type Cmd struct {
 	SysProcAttr *syscall.SysProcAttr
 	// NoNewPrivs keeps the command from gaining privileges by execve(2): PR_SET_NO_NEW_PRIVS, in the child alone.
 	NoNewPrivs bool
+	// Filter restricts the command and all that it starts (package seccomp), its Landlock domain included. It is put in place
+	// in the child alone, as the last act before execve(2), and implies NoNewPrivs. One filter serves any number of commands.
+	Filter *seccomp.Filter
 
 	// Process is the process, once started.
 	Process *os.Process

@@ -22,7 +22,7 @@ const (
 //
 // FD is borrowed as a bare number: nothing keeps another goroutine from closing it, and opening something else under
 // it, before the start is over. A zero FD is descriptor 0, so a Descriptor without a File that leaves FD out
-// passes the caller's standard input.
+// passes the caller's standard input. FD may be DevNull.
 type Descriptor struct {
 	Number int
 	File   *os.File

@@ -9,12 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/internal/proctest"
+	"github.com/safeexec/safeexec/ofd"
 )
 
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the helpers, which would take a second each to end
 	proctest.Helper("table", table)
 	proctest.Helper("table-to", tableTo)
+	proctest.Helper("same", same)
+	proctest.Helper("setfl", setfl)
 	proctest.Helper("arguments", arguments)
 	proctest.Main(m)
 }
@@ -71,4 +74,30 @@ func describe(fd int) string {
 		text += ",nonblock"
 	}
 	return text
+}
+
+// same says whether descriptors refer to one description.
+func same(args []string) int {
+	var first, fd int
+	fmt.Sscan(args[0], &first)
+	for _, arg := range args[1:] {
+		fmt.Sscan(arg, &fd)
+		if same, err := ofd.Same(first, fd); err != nil || !same {
+			fmt.Print(arg, " isn't the same", err)
+			return 0
+		}
+	}
+	fmt.Print("same")
+	return 0
+}
+
+// setfl tries to set a status flag, and says what it holds.
+func setfl([]string) int {
+	_, err := unix.FcntlInt(0, unix.F_SETFL, unix.O_NONBLOCK)
+	fmt.Print(err, "; table")
+	for _, item := range inherited() {
+		number, _, _ := strings.Cut(item, ":")
+		fmt.Print(" ", number)
+	}
+	return 0
 }

@@ -9,8 +9,11 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/internal/forkexec"
+	"github.com/safeexec/safeexec/seccomp"
 )
 
 // Start starts the command and doesn't wait for it. When it returns nil the program is running, and Wait must be called; otherwise
@@ -92,6 +95,13 @@ func (c *Cmd) launch(entries []entry, env []string) (pid int, err error) {
 	if len(attr.Argv) == 0 {
 		attr.Argv = []string{c.Path}
 	}
+	if c.Filter != nil {
+		ruleset, err := addFilter(attr, c.Filter)
+		if err != nil {
+			return 0, err
+		}
+		defer unix.Close(ruleset)
+	}
 	t := table{path: c.Path, entries: entries}
 	defer t.release()
 	err = t.with(0, func(moves []fdtable.Move) error {
@@ -103,6 +113,20 @@ func (c *Cmd) launch(entries []entry, env []string) (pid int, err error) {
 		return nil
 	})
 	return pid, err
+}
+
+// addFilter puts a filter and its Landlock domain into an attr. The ruleset is for the caller to close; -1 is none.
+func addFilter(a *forkexec.Attr, f *seccomp.Filter) (ruleset int, err error) {
+	ruleset, err = f.Ruleset()
+	if err != nil {
+		return -1, &StartError{Path: a.Path, Stage: forkexec.StageLandlock.String(), Number: -1, Err: err}
+	}
+	if ruleset >= 0 {
+		a.Landlock = append(a.Landlock, ruleset)
+	}
+	// The flag keeps kernels before 5.16 from turning on costly mitigations for whoever has a filter.
+	a.Filters = append(a.Filters, forkexec.Filter{Program: f.Instructions(), Flags: unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW})
+	return ruleset, nil
 }
 
 // notStarted is os/exec's error, bare, where the program itself was at fault or the start was asked for wrongly: programs

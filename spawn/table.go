@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 
-	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/ofd"
 )
 
@@ -14,7 +13,7 @@ import (
 type entry struct {
 	number  int
 	file    *os.File // nil: fd
-	fd      int      // fdtable.Null is /dev/null
+	fd      int      // DevNull is /dev/null
 	own     bool     // a pipe's end that nobody but the child will use
 	pass    bool     // named by Pass, not by a field of os/exec
 	private bool
@@ -33,7 +32,7 @@ func (c *Cmd) entries() ([]entry, error) {
 	all := make([]entry, 0, 3+len(c.ExtraFiles)+len(c.Pass))
 	for i, s := range streams {
 		if !s.closed {
-			all = append(all, entry{number: i, file: s.file, fd: fdtable.Null, own: s.own})
+			all = append(all, entry{number: i, file: s.file, fd: DevNull, own: s.own})
 		}
 	}
 	for i, f := range c.ExtraFiles {
@@ -71,7 +70,7 @@ func (c *Cmd) checkDescriptor(d Descriptor, taken bool) error {
 		return fmt.Errorf("it is the number of ExtraFiles[%d]", n-3)
 	case taken:
 		return errors.New("two elements of Pass have this number")
-	case d.File == nil && d.FD < 0:
+	case d.File == nil && d.FD < 0 && d.FD != DevNull:
 		return fmt.Errorf("it has no File, and its FD is %d", d.FD)
 	case d.Mode > Private:
 		return fmt.Errorf("there is no Mode %d", d.Mode)

@@ -59,7 +59,7 @@ func (t *table) refuse(e *entry, err error) error {
 // add settles what the child gets for an entry, and goes on.
 func (t *table) add(e *entry, next func() error) error {
 	from := e.fd
-	if from != fdtable.Null {
+	if from != DevNull {
 		var err error
 		if from, err = t.source(e); err != nil {
 			return t.refuse(e, err)
