@@ -34,92 +34,126 @@ type Step struct {
 // the targets and nothing else. Stashes take the lowest numbers that are neither source nor target nor to be avoided, so
 // that they stay below any limit under which the table could exist. Two moves to one number are the caller's mistake.
 func Arrange(moves []Move, avoid ...int) []Step {
-	var steps []Step
-	waiting := slices.Clone(moves)
-	used := map[int]bool{} // the numbers that a stash may not take
-	for _, n := range avoid {
-		used[n] = true
-	}
-	sources := map[int]int{}
-	targets := map[int]bool{}
-	for _, m := range moves {
-		used[m.From], used[m.To] = true, true
-		targets[m.To] = true
-		if m.From != Null {
-			sources[m.From]++
-		}
-	}
-	emit := func(m Move) {
-		steps = append(steps, Step{Dup, int32(m.From), int32(m.To)})
-		sources[m.From]--
-	}
-	waiting = slices.DeleteFunc(waiting, func(m Move) bool { return m.From == Null || m.From == m.To })
-	var stashed []int
-	for len(waiting) > 0 {
-		before := len(waiting)
-		waiting = slices.DeleteFunc(waiting, func(m Move) bool {
-			if sources[m.To] > 0 {
-				return false // somebody still needs what To holds now
-			}
-			emit(m)
-			return true
-		})
-		if len(waiting) == before { // only cycles are left: free the first target
-			held := waiting[0].To
-			free := lowestFree(used)
-			used[free] = true
-			stashed = append(stashed, free)
-			steps = append(steps, Step{Stash, int32(held), int32(free)})
-			for i := range waiting {
-				if waiting[i].From == held {
-					waiting[i].From = free
-					sources[held]--
-					sources[free]++
-				}
-			}
+	a := newArrangement(moves, avoid)
+	for len(a.waiting) > 0 {
+		if !a.place() {
+			a.breakCycle()
 		}
 	}
 	for _, m := range moves {
 		if m.From == m.To {
-			steps = append(steps, Step{Clear, int32(m.To), int32(m.To)})
+			a.step(Clear, m.To, m.To)
 		}
 	}
-	steps = append(steps, closes(moves, targets, stashed)...)
+	a.closeLeft(moves)
 	for _, m := range moves {
 		if m.From == Null {
-			steps = append(steps, Step{Open, Null, int32(m.To)})
+			a.step(Open, Null, m.To)
 		}
 	}
-	return steps
+	return a.steps
 }
 
-// closes ends what is left over: stashes, and sources whose numbers the new table doesn't have.
-func closes(moves []Move, targets map[int]bool, stashed []int) []Step {
-	var left []int
+// An arrangement is the work of Arrange. Its sets are sorted slices: they are small as a rule, and a start pays for maps.
+type arrangement struct {
+	steps   []Step
+	waiting []Move  // what has to be duplicated yet
+	sources numbers // once for each move that still needs it
+	targets numbers
+	taken   numbers // what a stash may not take
+	stashed []int
+}
+
+// numbers is a sorted list, which may hold a number several times.
+type numbers []int
+
+func (n numbers) has(number int) bool {
+	_, found := slices.BinarySearch(n, number)
+	return found
+}
+
+func (n *numbers) add(number int) {
+	i, _ := slices.BinarySearch(*n, number)
+	*n = slices.Insert(*n, i, number)
+}
+
+func (n *numbers) remove(number int) {
+	if i, found := slices.BinarySearch(*n, number); found {
+		*n = slices.Delete(*n, i, i+1)
+	}
+}
+
+func newArrangement(moves []Move, avoid []int) *arrangement {
+	a := &arrangement{steps: make([]Step, 0, 2*len(moves)), taken: slices.Clone(avoid)}
 	for _, m := range moves {
-		if m.From != Null && !targets[m.From] {
+		a.taken = append(a.taken, m.From, m.To)
+		a.targets = append(a.targets, m.To)
+		if m.From == Null {
+			continue
+		}
+		a.sources = append(a.sources, m.From)
+		if m.From != m.To {
+			a.waiting = append(a.waiting, m)
+		}
+	}
+	slices.Sort(a.taken)
+	slices.Sort(a.targets)
+	slices.Sort(a.sources)
+	return a
+}
+
+func (a *arrangement) step(op Op, from, to int) {
+	a.steps = append(a.steps, Step{op, int32(from), int32(to)})
+}
+
+// place duplicates whatever overwrites nothing that is still needed, and reports whether there was any.
+func (a *arrangement) place() bool {
+	before := len(a.waiting)
+	a.waiting = slices.DeleteFunc(a.waiting, func(m Move) bool {
+		if a.sources.has(m.To) {
+			return false
+		}
+		a.step(Dup, m.From, m.To)
+		a.sources.remove(m.From)
+		return true
+	})
+	return len(a.waiting) < before
+}
+
+// breakCycle makes room at one target: what it holds goes to a free number, for all who wait for it.
+func (a *arrangement) breakCycle() {
+	held, free := a.waiting[0].To, 0
+	for a.taken.has(free) {
+		free++
+	}
+	a.taken.add(free)
+	a.stashed = append(a.stashed, free)
+	a.step(Stash, held, free)
+	for i := range a.waiting {
+		if a.waiting[i].From == held {
+			a.waiting[i].From = free
+			a.sources.remove(held)
+			a.sources.add(free)
+		}
+	}
+}
+
+// closeLeft ends what is left over: stashes, sources whose numbers the new table doesn't have, and sources whose number
+// becomes /dev/null, which is opened there.
+func (a *arrangement) closeLeft(moves []Move) {
+	left := a.stashed
+	for _, m := range moves {
+		if m.From != Null && !a.targets.has(m.From) {
 			left = append(left, m.From)
 		}
 	}
-	left = append(left, stashed...)
-	slices.Sort(left)
-	var steps []Step
-	for _, n := range slices.Compact(left) {
-		steps = append(steps, Step{Close, int32(n), int32(n)})
-	}
-	// A number that Open will take may still hold a source.
 	for _, m := range moves {
 		if m.From == Null && slices.ContainsFunc(moves, func(o Move) bool { return o.From == m.To }) {
-			steps = append(steps, Step{Close, int32(m.To), int32(m.To)})
+			left = append(left, m.To)
 		}
 	}
-	return steps
-}
-
-func lowestFree(used map[int]bool) int {
-	n := 0
-	for used[n] {
-		n++
+	slices.Sort(left)
+	for _, n := range slices.Compact(left) {
+		a.step(Close, n, n)
 	}
-	return n
 }

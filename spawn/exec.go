@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -152,7 +153,7 @@ func execMoves(path string, pass []Descriptor) ([]fdtable.Move, error) {
 	return moves, nil
 }
 
-var errTwice = fmt.Errorf("named twice: %w", os.ErrInvalid)
+var errTwice = errors.New("named twice")
 
 // sourceNumber is the number behind a Descriptor: borrowed, for the File stays the caller's and as blocking as it is.
 func sourceNumber(d Descriptor) (int, error) {

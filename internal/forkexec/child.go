@@ -87,7 +87,7 @@ type child struct {
 
 	// Memory to work in, where a local variable would make the frames too large.
 	caps     capabilities
-	text     [4096]byte
+	text     [1024]byte
 	statfs   unix.Statfs_t
 	action   [4]uint64
 	scratch  [2]uint64
@@ -245,12 +245,12 @@ func (c *child) closeByProc() bool {
 	return true
 }
 
-// tableSize finds the number behind "FDSize:" in the n bytes of a status file, or 0.
+// tableSize finds the number behind "FDSize:" in the first n bytes of a status file, or 0. It is among the first lines.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func tableSize(text *[4096]byte, n uintptr) uintptr {
+func tableSize(text *[1024]byte, n uintptr) uintptr {
 	const key = "\nFDSize:"
 	matched, size := 0, uintptr(0)
 	for i := range text {

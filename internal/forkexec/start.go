@@ -22,7 +22,7 @@ const (
 var atCwd = ^uintptr(99)
 
 // stackSize is ample: the linker bounds a chain of nosplit functions to less than one KiB.
-const stackSize = 8 << 10
+const stackSize = 4 << 10
 
 // The runtime's hooks around a fork. The first blocks all signals on the calling thread and keeps the goroutine on it, the
 // second undoes that; between them no function may look at its stack's limit.
@@ -89,9 +89,11 @@ func Start(a *Attr) (pid int, err error) {
 		c.args.cgroup = uint64(sys.CgroupFD)
 	}
 
-	// The thread may not change: it is the task's parent as far as Pdeathsig goes, and its mask is the program's.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if c.mapping {
+		// The task asks to die with its parent, which is this thread, while it waits.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
 	dumpable := c.cred && isDumpable()
 	task, errno := c.launch(a.Mask)
 	if errno == 0 && c.mapping {
@@ -127,9 +129,6 @@ func Exec(a *Attr) error {
 		return err
 	}
 	c.args.flags = unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_THREAD | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM
-
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	_, errno := c.launch(a.Mask)
 	runtime.KeepAlive(a)
 	if errno != 0 {

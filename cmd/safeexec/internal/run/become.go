@@ -18,7 +18,11 @@ import (
 
 // Run becomes the command, or reports why it can't, and returns the exit status for that.
 func (o *Options) Run(command []string, stderr io.Writer) int {
-	return o.Fail(o.become(command, stderr), stderr)
+	act, err := o.prepare(command, stderr)
+	if err == nil {
+		err = explain(spawn.Exec(act.path, command, act.variables, &act.attr))
+	}
+	return o.Fail(err, stderr)
 }
 
 // Fail reports an error and returns its exit status.
@@ -27,66 +31,87 @@ func (o *Options) Fail(err error, stderr io.Writer) int {
 	return exitStatus(err)
 }
 
-// become turns this process into the command: refuse, gather, then one act. It returns only with an error.
-func (o *Options) become(command []string, stderr io.Writer) error {
+// An act is all that is needed to become the command.
+type act struct {
+	path      string
+	variables []string
+	attr      spawn.ExecAttr
+}
+
+// prepare refuses and gathers. It says what there is to say, and changes nothing.
+func (o *Options) prepare(command []string, stderr io.Writer) (*act, error) {
 	env := environment{variables: inherit.Environment(), pid: os.Getpid()}
 	t, err := o.plan(command, env)
-	forUs := !errors.Is(err, errNotForUs)
-	if !forUs {
+	if errors.Is(err, errNotForUs) {
 		fmt.Fprintf(stderr, "safeexec: warning: %v\n", err)
 		o.keepListen = false
 		t, err = o.plan(command, env)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var inherited []int
-	if t.all || o.leaks.word == "warn" || o.leaks.word == "error" || bool(o.verbose) {
-		if inherited, err = fdtable.AllInherited(); err != nil {
-			return about(o.listing(t), none, fmt.Errorf("the inherited descriptors can't be listed: %w", err))
-		}
+	inherited, err := o.list(t)
+	if err != nil {
+		return nil, err
 	}
 	t.expandAll(inherited, o.statusFD)
 	t.warnOfArgs(command, stderr)
 	if err := o.handleLeaks(t, inherited, stderr); err != nil {
-		return err
-	}
-	if command[0] == "" {
-		return errors.New("the command's name is empty")
+		return nil, err
 	}
 	path, err := findCommand(command[0], env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.verbose {
 		o.describe(t, path, inherited, stderr)
 	}
-	return o.execute(t, path, command, env)
+	return o.act(t, path, env), nil
 }
 
-// execute is the one act. What may still be needed when it fails is spared: standard error and the status descriptor.
-func (o *Options) execute(t *table, path string, command []string, env environment) error {
+// list returns everything inherited, where an option wants to know it: a plain run doesn't look.
+func (o *Options) list(t *table) ([]int, error) {
+	option := ""
+	switch {
+	case t.all:
+		option = "--keep all"
+	case o.leaks.word == "warn" || o.leaks.word == "error":
+		option = "--leaks " + o.leaks.word
+	case bool(o.verbose):
+		option = "--verbose"
+	default:
+		return nil, nil
+	}
+	inherited, err := fdtable.AllInherited()
+	if err != nil {
+		return nil, about(option, none, fmt.Errorf("the inherited descriptors can't be listed: %w", err))
+	}
+	return inherited, nil
+}
+
+// act fills in what package spawn takes. What may still be needed when the exec fails is spared: standard error and the
+// status descriptor.
+func (o *Options) act(t *table, path string, env environment) *act {
 	ignored, blocked := inherit.Signals()
-	attr := &spawn.ExecAttr{
+	a := &act{path: path, variables: env.variables, attr: spawn.ExecAttr{
 		Pass:       t.descriptors(),
 		NoNewPrivs: bool(o.noNewPrivs),
 		Blocked:    &blocked,
 		Ignored:    ignored,
 		Marked:     append([]int{}, inherit.RuntimeDescriptors()...),
-	}
+	}}
 	for _, n := range []number{{2, true}, o.statusFD} {
 		if n.set && fdtable.Inherited(n.n) {
-			attr.Spare = append(attr.Spare, n.n)
+			a.attr.Spare = append(a.attr.Spare, n.n)
 		}
 	}
 	if o.dieWithParent {
-		attr.DeathSignal, attr.Parent = syscall.SIGKILL, parentAtStart
+		a.attr.DeathSignal, a.attr.Parent = syscall.SIGKILL, parentAtStart
 	}
-	variables := env.variables
 	if !o.keepListen {
-		variables = env.withoutListen()
+		a.variables = env.withoutListen()
 	}
-	return explain(spawn.Exec(path, command, variables, attr), path)
+	return a
 }
 
 // parentAtStart is who started us: should it be gone when the command is to die with it, nobody would tell.
@@ -94,6 +119,9 @@ var parentAtStart = os.Getppid()
 
 // findCommand looks the command up in PATH. Without one it goes by what confstr(3) says, as execvp(3) does.
 func findCommand(name string, env environment) (string, error) {
+	if name == "" {
+		return "", errors.New("the command's name is empty")
+	}
 	search, ok := env.get("PATH")
 	if !ok {
 		search = "/bin:/usr/bin"
@@ -106,7 +134,7 @@ func findCommand(name string, env environment) (string, error) {
 }
 
 // explain says what the kernel's "no such file" means for a program that was there a moment ago.
-func explain(err error, path string) error {
+func explain(err error) error {
 	var start *spawn.StartError
 	if errors.As(err, &start) && start.Stage == stageExecute && errors.Is(err, unix.ENOENT) {
 		start.Err = fmt.Errorf("its interpreter or loader, or a descriptor on the way to it, is missing (%w)", missing{})
@@ -125,17 +153,6 @@ func (missing) As(target any) bool {
 		*errno = unix.ENOENT
 	}
 	return ok
-}
-
-// listing names the option for which the table has to be listed.
-func (o *Options) listing(t *table) string {
-	switch {
-	case t.all:
-		return "--keep all"
-	case o.leaks.word != "":
-		return "--leaks " + o.leaks.word
-	}
-	return "--verbose"
 }
 
 // warnOfArgs: an argument that names a descriptor which was inherited but isn't kept is a mistake as a rule, and the
