@@ -1,5 +1,7 @@
 package ofd
 
+import "sync"
+
 // A Ref names a descriptor of a process. PID is as seen from the caller's PID namespace, and may also be the ID of a
 // thread that has a table of its own.
 type Ref struct {
@@ -13,6 +15,9 @@ type Ref struct {
 
 // cluster is a set of references, by index, that are known to refer to one description. The first is asked for all.
 type cluster []int
+
+// worthwhile is how many clusters are sorted in two goroutines rather than in one.
+const worthwhile = 1024
 
 // grouping is one run of Group: merge sort, in which what is equal melts together.
 type grouping struct {
@@ -86,7 +91,16 @@ func (g *grouping) sort(list []cluster) []cluster {
 		return list
 	}
 	middle := len(list) / 2
-	return g.merge(g.sort(list[:middle:middle]), g.sort(list[middle:]))
+	low, high := list[:middle:middle], list[middle:]
+	if len(list) < worthwhile {
+		return g.merge(g.sort(low), g.sort(high))
+	}
+	// The halves have no reference in common, and the kernel answers on every processor.
+	var sorted sync.WaitGroup
+	sorted.Go(func() { low = g.sort(low) })
+	high = g.sort(high)
+	sorted.Wait()
+	return g.merge(low, high)
 }
 
 func (g *grouping) merge(a, b []cluster) []cluster {

@@ -51,9 +51,6 @@ func act(word string, fd int) error {
 		return unix.Ftruncate(fd, 0)
 	case "posix":
 		return unix.FcntlFlock(uintptr(fd), unix.F_SETLK, &unix.Flock_t{Type: unix.F_RDLCK})
-	case "own":
-		_, err := unix.FcntlInt(uintptr(fd), unix.F_SETOWN, os.Getpid())
-		return err
 	}
 	return fmt.Errorf("puppet: %q is unknown", word)
 }
