@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"net"
 	"os"
 	"reflect"
 	"syscall"
@@ -65,12 +64,25 @@ func (f *File) copyTo(w io.Writer, limit int64) (n int64, done bool, err error) 
 		return loop(limit, copyChunk, func(max int) (int, error) { return copyFiles(to, f, max) })
 	case *os.File:
 		return overConn(to, limit, copyChunk, f.toFile)
-	case *net.TCPConn:
-		return overConn(to, limit, sendChunk, f.toSocket)
-	case *net.UnixConn:
-		return overConn(to, limit, sendChunk, f.toSocket)
+	case syscall.Conn: // of package net, unless somebody has one of his own
+		if isStream(to) {
+			return overConn(to, limit, sendChunk, f.toSocket)
+		}
 	}
 	return 0, false, nil
+}
+
+// isStream reports whether there is a stream socket behind: datagrams have boundaries that sendfile(2) doesn't know.
+func isStream(conn syscall.Conn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var kind int
+	if raw.Control(func(fd uintptr) { kind, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TYPE) }) != nil {
+		return false
+	}
+	return err == nil && kind == unix.SOCK_STREAM
 }
 
 // overConn runs the steps on a descriptor of the net or os package, which waits until it can take more.

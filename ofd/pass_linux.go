@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +14,13 @@ import (
 // message, or one that was cut off. All that it brought has been closed.
 var ErrMessage = errors.New("not the message that was expected")
 
+// A Conn is a connected UNIX socket: *net.UnixConn is one, and so is an *os.File of a socket. (This package doesn't name
+// package net's type, because net brings cgo into a program.)
+type Conn interface {
+	syscall.Conn
+	io.Writer
+}
+
 // Send passes files over a UNIX socket, together with the payload, and takes ownership of them: when it returns nil, the
 // kernel has them, and the files are closed. On an error they are all still open and the caller's; on a stream the other
 // side may have got them nevertheless, if it failed in the middle of the payload.
@@ -21,7 +28,7 @@ var ErrMessage = errors.New("not the message that was expected")
 // The payload can't be empty: on a stream the files would be lost, and a receiver couldn't tell an empty message from the
 // end. Not more than 253 files go into a message (unix(7), SCM_RIGHTS). Closing a file drops the POSIX locks that this
 // process holds on it.
-func Send(conn *net.UnixConn, payload []byte, files ...*os.File) error {
+func Send(conn Conn, payload []byte, files ...*os.File) error {
 	if err := send(conn, payload, files); err != nil {
 		return fmt.Errorf("ofd: send %d files: %w", len(files), err)
 	}
@@ -31,7 +38,7 @@ func Send(conn *net.UnixConn, payload []byte, files ...*os.File) error {
 	return nil
 }
 
-func send(conn *net.UnixConn, payload []byte, files []*os.File) error {
+func send(conn Conn, payload []byte, files []*os.File) error {
 	switch {
 	case len(payload) == 0:
 		return fmt.Errorf("an empty payload: %w", unix.EINVAL)
@@ -44,7 +51,7 @@ func send(conn *net.UnixConn, payload []byte, files []*os.File) error {
 		if len(fds) > 0 {
 			control = rights(fds)
 		}
-		sent, _, err = conn.WriteMsgUnix(payload, control, nil)
+		sent, err = sendMessage(conn, payload, control)
 		return err
 	})
 	if err != nil || sent == len(payload) {
@@ -52,6 +59,43 @@ func send(conn *net.UnixConn, payload []byte, files []*os.File) error {
 	}
 	_, err = conn.Write(payload[sent:]) // only a stream takes a part
 	return err
+}
+
+// sendMessage waits until the socket takes the message, as far as its deadline allows.
+func sendMessage(conn Conn, payload, control []byte) (sent int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	waitErr := raw.Write(func(fd uintptr) bool {
+		sent, err = retry(func() (int, error) {
+			return unix.SendmsgN(int(fd), payload, control, nil, unix.MSG_NOSIGNAL)
+		})
+		return err != unix.EAGAIN
+	})
+	if waitErr != nil {
+		return 0, waitErr
+	}
+	return sent, os.NewSyscallError("sendmsg", err)
+}
+
+// receiveMessage waits for a message. What comes with it is close-on-exec from the beginning.
+func receiveMessage(conn Conn, payload, control []byte) (n, controls, flags int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	waitErr := raw.Read(func(fd uintptr) bool {
+		n, err = retry(func() (n int, err error) {
+			n, controls, flags, _, err = unix.Recvmsg(int(fd), payload, control, unix.MSG_CMSG_CLOEXEC)
+			return n, err
+		})
+		return err != unix.EAGAIN
+	})
+	if waitErr != nil {
+		return 0, 0, 0, waitErr
+	}
+	return n, controls, flags, os.NewSyscallError("recvmsg", err)
 }
 
 // withDescriptors borrows the descriptors of files for the call. Fd would do, but for what it may do to O_NONBLOCK.
@@ -82,7 +126,7 @@ func borrow(files []*os.File, fds []int, do func(fds []int) error) error {
 //
 // A stream knows no messages: files come with the first byte of the payload that they were sent with, and what didn't
 // come at once is read from the connection.
-func Recv(conn *net.UnixConn, payload []byte, want int) (n int, files []*os.File, err error) {
+func Recv(conn Conn, payload []byte, want int) (n int, files []*os.File, err error) {
 	n, fds, err := receive(conn, payload, want)
 	if err != nil {
 		closeAll(fds)
@@ -102,16 +146,13 @@ func wrapRecv(want int, err error) error {
 }
 
 // receive returns all descriptors that came, also with an error.
-func receive(conn *net.UnixConn, payload []byte, want int) (n int, fds []int, err error) {
+func receive(conn Conn, payload []byte, want int) (n int, fds []int, err error) {
 	if len(payload) == 0 || want < 0 || want > maxRights {
 		return 0, nil, fmt.Errorf("%d files, %d bytes of payload: %w", want, len(payload), unix.EINVAL)
 	}
 	// There is room for one more than expected: the kernel rounds up anyway, and a number tells more than a cut.
 	control := make([]byte, unix.CmsgSpace(4*(want+1)))
-	n, controls, flags, _, err := conn.ReadMsgUnix(payload, control)
-	if errors.Is(err, io.EOF) {
-		return 0, nil, io.EOF
-	}
+	n, controls, flags, err := receiveMessage(conn, payload, control)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -147,7 +188,7 @@ type Received struct {
 
 // RecvPrivate is Recv, but opens anew what it can of what came (Reopen, with the same writing), so that a sender that
 // kept a copy can't reach it. An error that isn't a refusal closes everything.
-func RecvPrivate(conn *net.UnixConn, payload []byte, want int, writing Writing) (n int, files []Received, err error) {
+func RecvPrivate(conn Conn, payload []byte, want int, writing Writing) (n int, files []Received, err error) {
 	n, fds, err := receive(conn, payload, want)
 	refusals := make([]error, len(fds))
 	for i := 0; i < len(fds) && err == nil; i++ {
