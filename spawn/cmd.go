@@ -65,6 +65,8 @@ type Cmd struct {
 	// Filter restricts the command and all that it starts (package seccomp), its Landlock domain included. It is put in place
 	// in the child alone, as the last act before execve(2), and implies NoNewPrivs. One filter serves any number of commands.
 	Filter *seccomp.Filter
+	// Guard keeps operations off the caller's descriptions. Its filter is in place before Filter.
+	Guard *Guard
 
 	// Process is the process, once started.
 	Process *os.Process

@@ -1,10 +1,6 @@
 package spawn
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,6 +9,7 @@ import (
 
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/internal/forkexec"
+	"github.com/safeexec/safeexec/seccomp"
 )
 
 // DevNull, as the FD of a Descriptor without a File, stands for /dev/null.
@@ -22,6 +19,10 @@ const DevNull = fdtable.Null
 type ExecAttr struct {
 	// Pass are the program's descriptors. 0, 1 and 2 stay as they are unless they are named here; nothing else is passed.
 	Pass []Descriptor
+
+	// Guard keeps operations off the descriptions that are passed, and Filters restrict the program beside it, in their order.
+	Guard   *Guard
+	Filters []*seccomp.Filter
 
 	// NoNewPrivs sets no_new_privs: no set-user-ID or file-capability program gives the new program more rights.
 	NoNewPrivs bool
@@ -67,8 +68,24 @@ func Exec(path string, argv, env []string, attr *ExecAttr) error {
 		Mask:       attr.Blocked,
 		Ignored:    attr.Ignored,
 	}
+	t := table{path: path, guard: attr.Guard}
 	var err error
-	if a.Moves, err = execMoves(path, attr.Pass); err != nil {
+	if t.entries, err = execEntries(path, attr.Pass); err != nil {
+		return err
+	}
+	err = t.with(0, func() error { return t.exec(a, attr) })
+	t.release()
+	return err
+}
+
+// exec replaces the process. Private descriptions and rulesets are close-on-exec: with a table of the caller's they are left
+// to that.
+func (t *table) exec(a *forkexec.Attr, attr *ExecAttr) error {
+	path := a.Path
+	a.Moves = t.moves
+	rulesets, err := addFilters(a, append([]*seccomp.Filter{t.filter}, attr.Filters...)...)
+	defer closeNumbers(rulesets)
+	if err != nil {
 		return err
 	}
 	if leave, ok := attr.leave(a.Moves); ok {
@@ -76,14 +93,12 @@ func Exec(path string, argv, env []string, attr *ExecAttr) error {
 		err = markSpare(attr.Spare, a.Moves)
 	} else {
 		a.Path = throughThread(path)
-		err = closeInherited(attr, a.Moves)
+		err = closeInherited(attr, a)
 	}
 	if err != nil {
 		return &StartError{Path: path, Stage: forkexec.StageClose.String(), Number: -1, Err: whyClose(err)}
 	}
-	err = forkexec.Exec(a)
-	runtime.KeepAlive(attr)
-	refusal := refused(a, err)
+	refusal := refused(a, forkexec.Exec(a))
 	refusal.Path = path
 	return refusal
 }
@@ -118,73 +133,34 @@ func markSpare(spare []int, moves []fdtable.Move) error {
 	return nil
 }
 
-// closeInherited leaves the sources, for the program's own table to be made from, and what is spared.
-func closeInherited(attr *ExecAttr, moves []fdtable.Move) error {
-	kept := slices.Clone(attr.Spare)
-	for _, m := range moves {
+// closeInherited leaves what the program's own table is made from, and what is spared.
+func closeInherited(attr *ExecAttr, a *forkexec.Attr) error {
+	kept := append(slices.Clone(attr.Spare), a.Landlock...)
+	for _, m := range a.Moves {
 		kept = append(kept, m.From)
 	}
 	return fdtable.CloseInherited(kept, attr.Marked)
 }
 
-// execMoves turns the descriptors into moves, with the standard ones that aren't named.
-func execMoves(path string, pass []Descriptor) ([]fdtable.Move, error) {
-	var moves []fdtable.Move
-	named := map[int]bool{}
+// execEntries are the descriptors that are named, and the standard ones that aren't.
+func execEntries(path string, pass []Descriptor) ([]entry, error) {
+	var entries []entry
 	for _, d := range pass {
-		from, err := sourceNumber(d)
-		if err == nil {
-			err = checkTarget(d.Number, from)
+		named := slices.ContainsFunc(entries, func(e entry) bool { return e.number == d.Number })
+		if err := checkDescriptor(d, named); err != nil {
+			return nil, &StartError{Path: path, Stage: stagePass, Number: d.Number, Err: err}
 		}
-		if err == nil && named[d.Number] {
-			err = errTwice
-		}
-		if err != nil {
-			return nil, &StartError{Path: path, Stage: "pass descriptor", Number: d.Number, Err: err}
-		}
-		named[d.Number] = true
-		moves = append(moves, fdtable.Move{From: from, To: d.Number})
+		entries = append(entries, entry{
+			number: d.Number, file: d.File, fd: d.FD, pass: true, asIs: true, private: d.Mode == Private, writing: d.Writing,
+		})
 	}
 	for fd := range 3 {
-		if !named[fd] && isOpen(fd) {
-			moves = append(moves, fdtable.Move{From: fd, To: fd})
+		named := slices.ContainsFunc(pass, func(d Descriptor) bool { return d.Number == fd })
+		if !named && isOpen(fd) {
+			entries = append(entries, entry{number: fd, fd: fd, asIs: true})
 		}
 	}
-	return moves, nil
-}
-
-var errTwice = errors.New("named twice")
-
-// sourceNumber is the number behind a Descriptor: borrowed, for the File stays the caller's and as blocking as it is.
-func sourceNumber(d Descriptor) (int, error) {
-	if d.File == nil {
-		if d.FD != DevNull && !isOpen(d.FD) {
-			return 0, fmt.Errorf("descriptor %d: %w", d.FD, unix.EBADF)
-		}
-		return d.FD, nil
-	}
-	conn, err := d.File.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	number := -1
-	err = conn.Control(func(fd uintptr) { number = int(fd) })
-	return number, err
-}
-
-// checkTarget refuses what no descriptor can be duplicated onto; the kernel would say no more than EBADF.
-func checkTarget(number, from int) error {
-	if number < 0 {
-		return fmt.Errorf("negative: %w", os.ErrInvalid)
-	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	if uint64(number) >= limit.Cur && number != from {
-		return fmt.Errorf("above the limit on descriptors, %d: %w", limit.Cur, unix.EBADF)
-	}
-	return nil
+	return entries, nil
 }
 
 func isOpen(fd int) bool {

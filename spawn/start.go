@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/internal/forkexec"
 	"github.com/safeexec/safeexec/seccomp"
 )
@@ -95,18 +94,15 @@ func (c *Cmd) launch(entries []entry, env []string) (pid int, err error) {
 	if len(attr.Argv) == 0 {
 		attr.Argv = []string{c.Path}
 	}
-	if c.Filter != nil {
-		ruleset, err := addFilter(attr, c.Filter)
-		if err != nil {
-			return 0, err
-		}
-		defer unix.Close(ruleset)
-	}
-	t := table{path: c.Path, entries: entries}
+	t := table{path: c.Path, entries: entries, guard: c.Guard}
 	defer t.release()
-	err = t.with(0, func(moves []fdtable.Move) error {
-		attr.Moves = moves
-		var err error
+	err = t.with(0, func() error {
+		attr.Moves = t.moves
+		rulesets, err := addFilters(attr, t.filter, c.Filter)
+		defer closeNumbers(rulesets)
+		if err != nil {
+			return err
+		}
 		if pid, err = forkexec.Start(attr); err != nil {
 			return notStarted(attr, err)
 		}
@@ -115,18 +111,31 @@ func (c *Cmd) launch(entries []entry, env []string) (pid int, err error) {
 	return pid, err
 }
 
-// addFilter puts a filter and its Landlock domain into an attr. The ruleset is for the caller to close; -1 is none.
-func addFilter(a *forkexec.Attr, f *seccomp.Filter) (ruleset int, err error) {
-	ruleset, err = f.Ruleset()
-	if err != nil {
-		return -1, &StartError{Path: a.Path, Stage: forkexec.StageLandlock.String(), Number: -1, Err: err}
+// addFilters puts filters, those that aren't nil, and their Landlock domains into an attr. The rulesets are for the caller to
+// close, also beside an error.
+func addFilters(a *forkexec.Attr, filters ...*seccomp.Filter) (rulesets []int, err error) {
+	for _, f := range filters {
+		if f == nil {
+			continue
+		}
+		ruleset, err := f.Ruleset()
+		if err != nil {
+			return rulesets, &StartError{Path: a.Path, Stage: forkexec.StageLandlock.String(), Number: -1, Err: err}
+		}
+		if ruleset >= 0 {
+			rulesets = append(rulesets, ruleset)
+			a.Landlock = append(a.Landlock, ruleset)
+		}
+		// The flag keeps kernels before 5.16 from turning on costly mitigations for whoever has a filter.
+		a.Filters = append(a.Filters, forkexec.Filter{Program: f.Instructions(), Flags: unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW})
 	}
-	if ruleset >= 0 {
-		a.Landlock = append(a.Landlock, ruleset)
+	return rulesets, nil
+}
+
+func closeNumbers(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
 	}
-	// The flag keeps kernels before 5.16 from turning on costly mitigations for whoever has a filter.
-	a.Filters = append(a.Filters, forkexec.Filter{Program: f.Instructions(), Flags: unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW})
-	return ruleset, nil
 }
 
 // notStarted is os/exec's error, bare, where the program itself was at fault or the start was asked for wrongly: programs

@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/safeexec/safeexec/ofd"
 )
 
@@ -16,6 +18,7 @@ type entry struct {
 	fd      int      // DevNull is /dev/null
 	own     bool     // a pipe's end that nobody but the child will use
 	pass    bool     // named by Pass, not by a field of os/exec
+	asIs    bool     // also when it is non-blocking
 	private bool
 	writing ofd.Writing
 }
@@ -62,18 +65,40 @@ func (c *Cmd) checkPass() error {
 
 func (c *Cmd) checkDescriptor(d Descriptor, taken bool) error {
 	switch n := d.Number; {
-	case n < 0 || n > math.MaxInt32:
-		return errors.New("no descriptor can have this number")
-	case n < 3:
+	case n >= 0 && n < 3:
 		return errors.New("it is the number of " + [...]string{"Stdin", "Stdout", "Stderr"}[n])
-	case n-3 < len(c.ExtraFiles):
+	case n >= 3 && n-3 < len(c.ExtraFiles):
 		return fmt.Errorf("it is the number of ExtraFiles[%d]", n-3)
+	}
+	return checkDescriptor(d, taken)
+}
+
+// checkDescriptor refuses what can't be.
+func checkDescriptor(d Descriptor, taken bool) error {
+	switch {
+	case d.Number < 0 || d.Number > math.MaxInt32:
+		return errors.New("no descriptor can have this number")
 	case taken:
 		return errors.New("two elements of Pass have this number")
 	case d.File == nil && d.FD < 0 && d.FD != DevNull:
 		return fmt.Errorf("it has no File, and its FD is %d", d.FD)
 	case d.Mode > Private:
 		return fmt.Errorf("there is no Mode %d", d.Mode)
+	}
+	return checkLimit(d)
+}
+
+// checkLimit refuses what nothing can be duplicated onto: the kernel would say no more than EBADF.
+func checkLimit(d Descriptor) error {
+	if d.File == nil && d.Number == d.FD {
+		return nil // it is there already: a limit can be lowered under what is open
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if uint64(d.Number) >= limit.Cur {
+		return fmt.Errorf("it is above the limit on descriptors, %d: %w", limit.Cur, unix.EBADF)
 	}
 	return nil
 }

@@ -8,17 +8,20 @@ import (
 
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/ofd"
+	"github.com/safeexec/safeexec/seccomp"
 )
 
 // A table turns entries into what package forkexec takes, and holds what has to be opened for that.
 type table struct {
 	path    string
 	entries []entry
+	guard   *Guard
 	moves   []fdtable.Move
+	filter  *seccomp.Filter // the guard's
 	fresh   []reopened
 }
 
-// A reopened is a private description: made from the caller's descriptor from, and close when the start is over.
+// A reopened is a private description: made from the caller's descriptor from, and closed when the start is over.
 type reopened struct {
 	from, fd int
 	writing  ofd.Writing
@@ -30,58 +33,83 @@ func (t *table) release() {
 	}
 }
 
-// with calls start while the descriptors of all files from entry i on are borrowed: another goroutine's Close waits until
-// start is over. File.Fd, unlike this, would make the description blocking for all who share it.
-func (t *table) with(i int, start func([]fdtable.Move) error) error {
+// with calls start with the moves, while the descriptors of all files from entry i on are borrowed: another goroutine's
+// Close waits until start is over. File.Fd, unlike this, would make the description blocking for all who share it.
+func (t *table) with(i int, start func() error) error {
 	if i == len(t.entries) {
-		return start(t.moves)
+		if err := t.settle(); err != nil {
+			return err
+		}
+		return start()
 	}
 	e := &t.entries[i]
 	if e.file == nil {
-		return t.add(e, func() error { return t.with(i+1, start) })
+		return t.with(i+1, start)
 	}
 	conn, err := e.file.SyscallConn()
 	if err != nil {
-		return t.refuse(e, err)
+		return t.refuse(e.number, err)
 	}
-	err = t.refuse(e, os.ErrClosed) // unless it can be borrowed
+	err = t.refuse(e.number, os.ErrClosed) // unless it can be borrowed
 	conn.Control(func(fd uintptr) {
 		e.fd = int(fd)
-		err = t.add(e, func() error { return t.with(i+1, start) })
+		err = t.with(i+1, start)
 	})
 	return err
 }
 
-func (t *table) refuse(e *entry, err error) error {
-	return &StartError{Path: t.path, Stage: stagePass, Number: e.number, Err: err}
+func (t *table) refuse(number int, err error) error {
+	return &StartError{Path: t.path, Stage: stagePass, Number: number, Err: err}
 }
 
-// add settles what the child gets for an entry, and goes on.
-func (t *table) add(e *entry, next func() error) error {
-	from := e.fd
-	if from != DevNull {
-		var err error
-		if from, err = t.source(e); err != nil {
-			return t.refuse(e, err)
+// settle finds a source for each entry: the caller's descriptor, or one of a private description.
+func (t *table) settle() error {
+	t.moves = make([]fdtable.Move, len(t.entries))
+	var guarded []guarded
+	for i := range t.entries {
+		e := &t.entries[i]
+		from, err := t.source(e)
+		if err != nil {
+			return t.refuse(e.number, err)
+		}
+		t.moves[i] = fdtable.Move{From: from, To: e.number}
+		if from == e.fd && !e.own && from != DevNull {
+			guarded = append(guarded, guardedEntry(i, e))
 		}
 	}
-	t.moves = append(t.moves, fdtable.Move{From: from, To: e.number})
-	return next()
+	if t.guard == nil {
+		return nil
+	}
+	filter, err := t.guard.settle(guarded, func(fd int) (int, error) { return t.reopen(fd, ofd.Refuse, true) })
+	if err != nil {
+		var about *descriptorError
+		if errors.As(err, &about) {
+			return t.refuse(about.number, about.err)
+		}
+		return &StartError{Path: t.path, Stage: "compile the guard", Number: -1, Err: err}
+	}
+	t.filter = filter
+	for _, d := range guarded {
+		t.moves[d.entry].From = d.fd
+	}
+	return nil
 }
 
-// source is the descriptor that the child's is made of: the caller's, or one of a private description.
+// source is the descriptor that the child's is made of, as far as the guard has no say.
 func (t *table) source(e *entry) (int, error) {
-	if e.own {
+	switch {
+	case e.fd == DevNull:
+		return DevNull, nil
+	case e.own:
 		return e.fd, unix.SetNonblock(e.fd, false)
-	}
-	if e.private {
-		return t.reopen(e)
+	case e.private:
+		return t.reopen(e.fd, e.writing, false)
 	}
 	flags, err := unix.FcntlInt(uintptr(e.fd), unix.F_GETFL, 0)
 	if err != nil {
 		return -1, err
 	}
-	if flags&unix.O_NONBLOCK == 0 {
+	if flags&unix.O_NONBLOCK == 0 || e.asIs {
 		return e.fd, nil
 	}
 	return t.blocking(e)
@@ -92,7 +120,7 @@ func (t *table) source(e *entry) (int, error) {
 // it was Go that made it non-blocking.
 func (t *table) blocking(e *entry) (int, error) {
 	if streams(e.fd) {
-		fd, err := t.reopen(e)
+		fd, err := t.reopen(e.fd, ofd.Refuse, true)
 		var refusal *ofd.Refusal
 		if !errors.As(err, &refusal) {
 			return fd, err
@@ -121,22 +149,37 @@ func streams(fd int) bool {
 	return false
 }
 
-// reopen returns a private description for an entry: one for all that share the caller's.
-func (t *table) reopen(e *entry) (int, error) {
+// reopen returns a private description of what is behind fd: one for all that share the caller's. Whoever doesn't care how
+// it is written to takes what there is.
+func (t *table) reopen(fd int, writing ofd.Writing, any bool) (int, error) {
 	for _, r := range t.fresh {
-		if r.writing != e.writing {
+		if !same(r.from, fd) {
 			continue
 		}
-		if r.from == e.fd {
-			return r.fd, nil
+		if r.writing != writing && !any {
+			return -1, errors.New("it shares a description with another one that is to be private in another way")
 		}
-		if same, err := ofd.Same(r.from, e.fd); err == nil && same {
-			return r.fd, nil
-		}
+		return r.fd, nil
 	}
-	fd, err := ofd.Reopen(e.fd, e.writing)
+	private, err := ofd.Reopen(fd, writing)
 	if err == nil {
-		t.fresh = append(t.fresh, reopened{e.fd, fd, e.writing})
+		t.fresh = append(t.fresh, reopened{fd, private, writing})
 	}
-	return fd, err
+	return private, err
+}
+
+// same reports whether two descriptors have one description. Where the kernel doesn't tell (kcmp(2) is often refused in
+// containers, and F_DUPFD_QUERY is of Linux 6.10), two of one file count as the same.
+func same(a, b int) bool {
+	if a == b {
+		return true
+	}
+	if equal, err := ofd.Same(a, b); err == nil {
+		return equal
+	}
+	var one, other unix.Stat_t
+	if unix.Fstat(a, &one) != nil || unix.Fstat(b, &other) != nil {
+		return false
+	}
+	return one.Dev == other.Dev && one.Ino == other.Ino
 }

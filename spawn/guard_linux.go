@@ -1,0 +1,169 @@
+package spawn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/ofd"
+	"github.com/safeexec/safeexec/seccomp"
+)
+
+// A guarded is one of the command's descriptors that a guard has to decide about.
+type guarded struct {
+	entry  int // its place in the table
+	number int
+	fd     int // the caller's; after settle perhaps a private one
+	facts  facts
+	group  int    // descriptors of one description have the same
+	why    string // why it stays shared
+}
+
+func guardedEntry(i int, e *entry) guarded { return guarded{entry: i, number: e.number, fd: e.fd} }
+
+// settle decides what each descriptor gets: private where that can be had, else a rule of the filter that it returns.
+func (g *Guard) settle(all []guarded, reopen func(fd int) (int, error)) (*seccomp.Filter, error) {
+	for i := range all {
+		if err := all[i].look(); err != nil {
+			return nil, err
+		}
+	}
+	group(all)
+	if err := g.reopen(all, reopen); err != nil {
+		return nil, err
+	}
+	privileged, err := isPrivileged()
+	if err != nil {
+		return nil, err
+	}
+	return seccomp.Compile(g.policy(g.rules(all), privileged))
+}
+
+// look finds out what the descriptor refers to, and refuses what a guard can't hold.
+func (d *guarded) look() error {
+	what, err := fdtable.Inspect(d.fd)
+	if err != nil && !errors.Is(err, fdtable.ErrNoProc) {
+		return &descriptorError{d.number, err}
+	}
+	d.facts = facts{kind: what.Kind, flags: what.Flags, socket: what.Socket}
+	for _, lock := range what.Locks {
+		d.facts.locked = d.facts.locked || lock.OnDescription()
+	}
+	if d.facts.unguardable() {
+		return &descriptorError{d.number, fmt.Errorf("a guard can't hold %s: %w", article(d.facts.kind), unix.EPERM)}
+	}
+	return nil
+}
+
+// group numbers descriptions.
+func group(all []guarded) {
+	for i := range all {
+		all[i].group = i
+		for j := range i {
+			if all[j].group == j && same(all[i].fd, all[j].fd) {
+				all[i].group = j
+				break
+			}
+		}
+	}
+}
+
+// reopen gives each group a private description where the command can't tell, and notes for the others why not.
+func (g *Guard) reopen(all []guarded, reopen func(fd int) (int, error)) error {
+	for i := range all {
+		if all[i].group != i {
+			continue
+		}
+		fd, why := all[i].fd, all[i].facts.whyShared()
+		if why == "" && g.KeepShared {
+			why = "reopening is turned off"
+		}
+		if why == "" {
+			private, err := reopen(fd)
+			var refusal *ofd.Refusal
+			switch {
+			case errors.As(err, &refusal):
+				why = refusalText(refusal)
+			case err != nil:
+				return &descriptorError{all[i].number, err}
+			default:
+				fd = private
+			}
+		}
+		for j := i; j < len(all); j++ {
+			if all[j].group == i {
+				all[j].fd, all[j].why = fd, why
+			}
+		}
+	}
+	return nil
+}
+
+func refusalText(r *ofd.Refusal) string {
+	if r.Err != nil {
+		return fmt.Sprintf("%v: %v", r.Reason, r.Err)
+	}
+	return r.Reason.Error()
+}
+
+// rules are for what stays shared.
+func (g *Guard) rules(all []guarded) []seccomp.Descriptor {
+	strict := map[int]bool{} // groups that are guarded under a number above 2
+	for _, d := range all {
+		if d.why != "" && d.number > 2 {
+			strict[d.group] = true
+		}
+	}
+	var rules []seccomp.Descriptor
+	for _, d := range all {
+		gets := "private"
+		if d.why != "" {
+			var rule seccomp.Descriptor
+			rule, gets = g.rule(d.number, d.facts, strict[d.group])
+			rules = append(rules, rule)
+			gets += " (" + d.why + ")"
+		}
+		if g.Explain != nil {
+			g.Explain(d.number, gets)
+		}
+	}
+	return rules
+}
+
+// isPrivileged reports whether the command could mount in the first user namespace. Where /proc doesn't tell which namespace
+// this is, it counts as the first.
+func isPrivileged() (bool, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false, fmt.Errorf("read the capabilities: %w", err)
+	}
+	if data[0].Permitted&(1<<unix.CAP_SYS_ADMIN) == 0 {
+		return false, nil
+	}
+	mapping, err := os.ReadFile("/proc/self/uid_map")
+	return err != nil || strings.Join(strings.Fields(string(mapping)), " ") == "0 0 4294967295", nil
+}
+
+// A descriptorError is about one of the command's descriptors.
+type descriptorError struct {
+	number int
+	err    error
+}
+
+func (e *descriptorError) Error() string { return fmt.Sprintf("descriptor %d: %v", e.number, e.err) }
+
+func (e *descriptorError) Unwrap() error { return e.err }
+
+func words(k fdtable.Kind) string { return strings.ReplaceAll(string(k), "-", " ") }
+
+func article(k fdtable.Kind) string {
+	if strings.ContainsRune("aeiou", rune(k[0])) {
+		return "an " + words(k)
+	}
+	return "a " + words(k)
+}
