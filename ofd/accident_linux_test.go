@@ -53,27 +53,31 @@ func TestAccidentsWithReopen(t *testing.T) {
 	}
 }
 
-// TestAccidentOnPipe leaves O_NONBLOCK behind on a shared pipe, even when the culprit is killed, and not on a private one.
-func TestAccidentOnPipe(t *testing.T) {
-	for _, private := range []bool{false, true} {
-		_, w := pipe(t, 0)
-		before, err := StateOf(w)
-		must(t, err)
-		file := asFile(t, w)
-		if private {
-			fresh, err := Reopen(w, Refuse)
+// TestAccidentsOnStreams leaves O_NONBLOCK behind on a shared pipe or terminal, by a process that is killed and can't put
+// it back; and not on a private one.
+func TestAccidentsOnStreams(t *testing.T) {
+	_, writeEnd := pipe(t, 0)
+	_, slave := pty(t)
+	for name, fd := range map[string]int{"pipe": writeEnd, "terminal": slave} {
+		for _, private := range []bool{true, false} {
+			before, err := StateOf(fd)
 			must(t, err)
-			file = os.NewFile(uintptr(fresh), "private")
-			defer file.Close()
-		}
-		child := startOther(t, file)
-		child.does(t, "nonblock")
-		must(t, child.cmd.Process.Kill())
-		child.end()
-		after, err := StateOf(w)
-		must(t, err)
-		if changes := before.Diff(after); (len(changes) == 0) != private {
-			t.Errorf("private %v: %q", private, changes)
+			file := asFile(t, fd)
+			if private {
+				fresh, err := Reopen(fd, Refuse)
+				must(t, err)
+				file = os.NewFile(uintptr(fresh), "private")
+				defer file.Close()
+			}
+			child := startOther(t, file)
+			child.does(t, "nonblock")
+			must(t, child.cmd.Process.Kill())
+			child.end()
+			after, err := StateOf(fd)
+			must(t, err)
+			if changes := before.Diff(after); (len(changes) == 0) != private {
+				t.Errorf("%s, private %v: %q", name, private, changes)
+			}
 		}
 	}
 }

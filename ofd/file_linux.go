@@ -57,14 +57,15 @@ var (
 // and takes ownership of the descriptor. What has no offset (pipes, sockets, terminals) or no bytes (directories) is
 // refused with ESPIPE or EISDIR; the descriptor is then still the caller's. The name serves Stat and errors.
 func NewFile(fd int, name string) (*File, error) {
-	f := &File{handle: handle{end: func() error { return unix.Close(fd) }}, fd: fd, name: name}
+	f := &File{handle: handle{end: func() error { return closeOnce(fd) }}, fd: fd, name: name}
 	if err := f.check(); err != nil {
 		return nil, &fs.PathError{Op: "use", Path: name, Err: err}
 	}
 	return f, nil
 }
 
-// TakeFile makes a File of an *os.File, like NewFile, and closes that on success.
+// TakeFile makes a File of an *os.File, like NewFile, and closes that on success: POSIX locks that this process holds on
+// the file are dropped.
 func TakeFile(file *os.File) (*File, error) {
 	fd := -1
 	err := withDescriptors([]*os.File{file}, func(fds []int) (err error) {
@@ -314,6 +315,14 @@ func sizeOf(fd int) (size int64, err error) {
 		return 0, errno
 	}
 	return size, nil
+}
+
+// closeOnce closes; on Linux a signal that interrupts close leaves nothing to close again.
+func closeOnce(fd int) error {
+	if err := unix.Close(fd); err != unix.EINTR {
+		return err
+	}
+	return nil
 }
 
 // retry repeats a call that a signal interrupted before it did anything.

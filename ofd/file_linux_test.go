@@ -253,7 +253,7 @@ func TestAgainstOS(t *testing.T) {
 			must(t, err)
 			defer o.Close()
 			source, target := fileWith(t, ""), fileWith(t, "")
-			for i := range 1500 {
+			for i := range 1000 {
 				name, got, want := randomOperation(t, random, f, o, source, target)
 				if got != want {
 					t.Fatalf("operation %d, %s:\ngot  %s\nwant %s", i, name, got, want)

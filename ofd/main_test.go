@@ -17,6 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	proctest.Helper("puppet", puppet)
 	proctest.Helper("terminal", onTerminal)
+	proctest.Helper("sandboxed", sandboxed)
 	proctest.Main(m)
 }
 

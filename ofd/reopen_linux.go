@@ -203,6 +203,8 @@ func (o *original) notOpened(err error) error {
 			return o.refuse(ErrHangup, err, "pass it shared")
 		case o.tty.is:
 			return o.refuse(ErrOtherObject, err, "pass it shared")
+		case errno == unix.ENXIO: // a file in name only, secret memory for example
+			return o.refuse(ErrNoFile, err, "pass it shared")
 		}
 	case unix.EWOULDBLOCK:
 		return o.refuse(ErrLease, err, "pass it shared")

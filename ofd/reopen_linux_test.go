@@ -65,6 +65,9 @@ func unlinked(t testing.TB) int {
 func TestReopen(t *testing.T) {
 	file := fileWith(t, "0123456789")
 	fifoPath, _ := fifo(t)
+	earlyPath := filepath.Join(t.TempDir(), "early")
+	must(t, unix.Mkfifo(earlyPath, 0o600))
+	early := open(t, earlyPath, unix.O_RDONLY|unix.O_NONBLOCK)
 	pipeR, pipeW := pipe(t, 0)
 	directR, directW := pipe(t, unix.O_DIRECT|unix.O_NONBLOCK)
 	_, slave := pty(t)
@@ -95,6 +98,7 @@ func TestReopen(t *testing.T) {
 		{"packet pipe, read end", directR, Refuse, 0},
 		{"packet pipe, write end", directW, Refuse, 0},
 		{"FIFO, reading", open(t, fifoPath, unix.O_RDONLY|unix.O_NONBLOCK), Refuse, 0},
+		{"FIFO, reading, before any writer", early, Refuse, 0},
 		{"FIFO, writing", open(t, fifoPath, unix.O_WRONLY|unix.O_NONBLOCK), Refuse, 0},
 		{"terminal", slave, Refuse, 0},
 		{"/dev/null", open(t, "/dev/null", unix.O_RDWR), Refuse, 0},
@@ -521,5 +525,17 @@ func TestStateWithoutProc(t *testing.T) {
 	s, err := stateOf(fd, t.TempDir())
 	if !errors.Is(err, fs.ErrNotExist) || s.Offset != 3 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// TestReopenSecretMemory opens what looks like a regular file and has nothing to open.
+func TestReopenSecretMemory(t *testing.T) {
+	fd, _, errno := unix.Syscall(unix.SYS_MEMFD_SECRET, unix.O_CLOEXEC, 0, 0)
+	if errno != 0 {
+		proctest.Skip(t, "memfd_secret(2) (Linux 5.14, secretmem.enable)")
+	}
+	defer unix.Close(int(fd))
+	if _, err := Reopen(int(fd), Offset); !errors.Is(err, ErrNoFile) || !errors.Is(err, unix.ENXIO) {
+		t.Errorf("got %v", err)
 	}
 }
