@@ -66,7 +66,8 @@ func (o *Options) prepare(command []string, stderr io.Writer) (*act, error) {
 	if o.verbose {
 		o.describe(t, path, inherited, stderr)
 	}
-	return o.act(t, path, env), nil
+	a := o.act(t, path, env)
+	return a, o.restrict(&a.attr, stderr)
 }
 
 // list returns everything inherited, where an option wants to know it: a plain run doesn't look.
@@ -172,18 +173,22 @@ func (o *Options) describe(t *table, path string, inherited []int, stderr io.Wri
 	entries := slices.Clone(t.entries)
 	for n := range 3 {
 		if t.index(n) < 0 {
-			entries = append(entries, entry{n, n, "always passed"})
+			entries = append(entries, entry{from: n, to: n, option: "always passed"})
 		}
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return a.to - b.to })
 	for _, e := range entries {
+		how := "shared"
+		if e.private {
+			how = "private"
+		}
 		switch {
 		case e.from == spawn.DevNull:
 			say("descriptor %d: /dev/null (%s)", e.to, e.option)
 		case e.from == e.to:
-			say("descriptor %d: shared, %s (%s)", e.to, whatIs(e.from), e.option)
+			say("descriptor %d: %s, %s (%s)", e.to, how, whatIs(e.from), e.option)
 		default:
-			say("descriptor %d: shared, the caller's %d, %s (%s)", e.to, e.from, whatIs(e.from), e.option)
+			say("descriptor %d: %s, the caller's %d, %s (%s)", e.to, how, e.from, whatIs(e.from), e.option)
 		}
 	}
 	var closed []string

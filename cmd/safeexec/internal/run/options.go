@@ -9,7 +9,8 @@ import (
 
 // Options are what a command line asks for.
 type Options struct {
-	keep, close   list
+	keep, private list
+	close         list
 	keepArgs      toggle
 	keepListen    toggle
 	keepJobserver toggle
@@ -19,6 +20,8 @@ type Options struct {
 	dieWithParent toggle
 	verbose       toggle
 	help, version toggle
+
+	restrictions
 }
 
 // An Option is one option's definition: the one that a plain run parses by, and that help and completion are made from. In
@@ -28,6 +31,7 @@ type Option struct {
 	Aliases []string
 	Usage   string
 	Value   Value
+	Bare    string // what the option means without a value, which it then takes only after "="; empty: it needs one
 }
 
 // A Value takes what a command line gives for an option. It is all of urfave/cli's Generic.
@@ -45,51 +49,67 @@ func (o *Option) IsToggle() bool {
 // Table is the definition of all options.
 func (o *Options) Table() []Option {
 	o.leaks.allow = []string{"close", "warn", "error"}
-	return []Option{
+	options := []Option{
 		{
-			"keep", []string{"k"},
-			"pass the descriptors in `LIST`, shared: N, N-M, SRC:DST or all, separated by commas; 0, 1 and 2 are always passed unless closed",
-			&o.keep,
-		},
-		{"close", nil, "give the command /dev/null in the place of those of 0, 1 and 2 that are in `LIST`", &o.close},
-		{"keep-args", nil, "also keep every N that an argument names as /dev/fd/N or /proc/self/fd/N", &o.keepArgs},
-		{
-			"keep-listen", nil,
-			"keep the sockets that LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES hand over; without it the variables are removed",
-			&o.keepListen,
-		},
-		{"keep-jobserver", nil, "keep the descriptors of GNU make's jobserver, as MAKEFLAGS names them", &o.keepJobserver},
-		{
-			"leaks", nil,
-			"what to do about descriptors that were inherited and aren't kept: `MODE` is close (the default), warn, or error",
-			&o.leaks,
+			Name: "keep", Aliases: []string{"k"}, Value: &o.keep,
+			Usage: "pass the descriptors in `LIST`, shared: N, N-M, SRC:DST or all, separated by commas; 0, 1 and 2 are always passed unless closed",
 		},
 		{
-			"json-status-fd", nil,
-			"when the start fails, write a JSON object that says why to descriptor `N`, which is never passed on",
-			&o.statusFD,
+			Name: "private", Aliases: []string{"p"}, Value: &o.private,
+			Usage: "pass the descriptors in `LIST` as private, blocking descriptions; @append or @offset behind an item says how a file that isn't opened for appending is written",
 		},
 		{
-			"no-new-privs", []string{"nnp"},
-			"set no_new_privs: no set-user-ID program can give the command more rights",
-			&o.noNewPrivs,
+			Name: "close", Value: &o.close,
+			Usage: "give the command /dev/null in the place of those of 0, 1 and 2 that are in `LIST`",
 		},
-		{"die-with-parent", nil, "kill the command when the caller dies", &o.dieWithParent},
-		{"verbose", nil, "say on standard error what is passed, how, and what is closed", &o.verbose},
-		{"help", []string{"h"}, "show this help", &o.help},
-		{"version", nil, "show the version", &o.version},
+		{
+			Name: "keep-args", Value: &o.keepArgs,
+			Usage: "also keep every N that an argument names as /dev/fd/N or /proc/self/fd/N",
+		},
+		{
+			Name: "keep-listen", Value: &o.keepListen,
+			Usage: "keep the sockets that LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES hand over; without it the variables are removed",
+		},
+		{
+			Name: "keep-jobserver", Value: &o.keepJobserver,
+			Usage: "keep the descriptors of GNU make's jobserver, as MAKEFLAGS names them",
+		},
 	}
+	options = append(options, o.restrictions.table()...)
+	return append(options, []Option{
+		{
+			Name: "leaks", Value: &o.leaks,
+			Usage: "what to do about descriptors that were inherited and aren't kept: `MODE` is close (the default), warn, or error",
+		},
+		{
+			Name: "json-status-fd", Value: &o.statusFD,
+			Usage: "when the start fails, write a JSON object that says why to descriptor `N`, which is never passed on",
+		},
+		{
+			Name: "no-new-privs", Aliases: []string{"nnp"}, Value: &o.noNewPrivs,
+			Usage: "set no_new_privs: no set-user-ID program can give the command more rights",
+		},
+		{Name: "die-with-parent", Value: &o.dieWithParent, Usage: "kill the command when the caller dies"},
+		{Name: "verbose", Value: &o.verbose, Usage: "say on standard error what is passed, how, and what is closed"},
+		{Name: "help", Aliases: []string{"h"}, Value: &o.help, Usage: "show this help"},
+		{Name: "version", Value: &o.version, Usage: "show the version"},
+	}...)
 }
 
 // Wants says what a command line asks for instead of a command.
 func (o *Options) Wants() (help, version bool) { return bool(o.help), bool(o.version) }
 
-// Parse reads the options up to the first argument that is none, or to --; the rest is the command. It returns the options
-// beside an error too, for the report of it. Options are written --name VALUE, --name=VALUE, -k VALUE or -kVALUE, and
-// toggles --name. (Package flag would do, but for its errors' wording; and building its tables shows in the start-up time.)
+// Parse reads a command line into new Options; see ParseTable.
 func Parse(args []string) (*Options, []string, error) {
 	o := &Options{}
-	table := o.Table()
+	rest, err := ParseTable(o.Table(), args)
+	return o, rest, err
+}
+
+// ParseTable reads the options up to the first argument that is none, or to --; it returns the rest. What came
+// before an error has been set. Options are written --name VALUE, --name=VALUE, -k VALUE or -kVALUE, and
+// toggles --name. (Package flag would do, but for its errors' wording; and building its tables shows in the start-up time.)
+func ParseTable(table []Option, args []string) ([]string, error) {
 	for len(args) > 0 {
 		arg := args[0]
 		if len(arg) < 2 || arg[0] != '-' {
@@ -110,21 +130,21 @@ func Parse(args []string) (*Options, []string, error) {
 		switch {
 		case option == nil:
 			name, _, _ = strings.Cut(arg, "=")
-			return o, nil, &UnknownOption{Name: name}
+			return nil, &UnknownOption{Name: name}
 		case option.IsToggle() && hasValue:
-			return o, nil, fmt.Errorf("%s takes no value", name)
-		case option.IsToggle():
-			value = "true"
+			return nil, fmt.Errorf("%s takes no value", name)
+		case !hasValue && (option.IsToggle() || option.Bare != ""):
+			value = option.Bare
 		case !hasValue && len(args) == 0:
-			return o, nil, fmt.Errorf("%s needs a value", name)
+			return nil, fmt.Errorf("%s needs a value", name)
 		case !hasValue:
 			value, args = args[0], args[1:]
 		}
 		if err := option.Value.Set(value); err != nil {
-			return o, nil, about(name, none, err)
+			return nil, about(name, none, err)
 		}
 	}
-	return o, args, nil
+	return args, nil
 }
 
 // find returns the option that is written so, with its dashes: two before a word, one before a letter.

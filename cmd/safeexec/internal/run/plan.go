@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/ofd"
 	"github.com/safeexec/safeexec/spawn"
 )
 
@@ -17,6 +18,8 @@ type table struct {
 type entry struct {
 	from, to int // from is spawn.DevNull for /dev/null
 	option   string
+	private  bool
+	writing  ofd.Writing
 }
 
 // plan reads the options that say what the command gets. Nothing is opened or closed here.
@@ -24,6 +27,11 @@ func (o *Options) plan(command []string, env environment) (*table, error) {
 	t := &table{}
 	for _, item := range o.keep.items {
 		if err := t.keep(item); err != nil {
+			return nil, err
+		}
+	}
+	for _, item := range o.private.items {
+		if err := t.makePrivate(item); err != nil {
 			return nil, err
 		}
 	}
@@ -62,21 +70,45 @@ func (o *Options) plan(command []string, env environment) (*table, error) {
 
 // keep adds what one ITEM of --keep names.
 func (t *table) keep(item fdtable.Item) error {
+	option := "--keep " + item.String()
 	switch {
 	case item.Suffix != "":
-		return about("--keep "+item.String(), none, fmt.Errorf("@%s is for private descriptors", item.Suffix))
+		return about(option, none, fmt.Errorf("@%s is for --private", item.Suffix))
 	case item.All:
 		t.all = true
 		return nil
-	case item.To >= 0:
-		return t.add(entry{item.First, item.To, "--keep " + item.String()})
+	}
+	return t.addItem(item, entry{option: option})
+}
+
+// makePrivate adds what one ITEM of --private names.
+func (t *table) makePrivate(item fdtable.Item) error {
+	e := entry{option: "--private " + item.String(), private: true}
+	if item.All {
+		return about(e.option, none, fmt.Errorf("all is for --keep: say which ones"))
+	}
+	switch item.Suffix {
+	case "append":
+		e.writing = ofd.Append
+	case "offset":
+		e.writing = ofd.Offset
+	}
+	return t.addItem(item, e)
+}
+
+// addItem adds an entry like e for each descriptor that the item names.
+func (t *table) addItem(item fdtable.Item, e entry) error {
+	if item.To >= 0 {
+		e.from, e.to = item.First, item.To
+		return t.add(e)
 	}
 	for n := item.First; n <= item.Last; n++ {
 		// A range may end far above what can be open: the first gap ends it.
 		if !fdtable.Inherited(n) {
-			return notOpen("--keep "+item.String(), n)
+			return notOpen(e.option, n)
 		}
-		if err := t.add(entry{n, n, "--keep " + item.String()}); err != nil {
+		e.from, e.to = n, n
+		if err := t.add(e); err != nil {
 			return err
 		}
 	}
@@ -89,7 +121,7 @@ func (t *table) closeStandard(item fdtable.Item) error {
 		return about(option, none, fmt.Errorf("only 0, 1 and 2 can be closed; what isn't kept is closed anyway"))
 	}
 	for n := item.First; n <= item.Last; n++ {
-		if err := t.add(entry{spawn.DevNull, n, option}); err != nil {
+		if err := t.add(entry{from: spawn.DevNull, to: n, option: option}); err != nil {
 			return err
 		}
 	}
@@ -110,7 +142,7 @@ func (t *table) also(n int, option string) error {
 	if i := t.index(n); i >= 0 && t.entries[i].from == n {
 		return nil
 	}
-	return t.add(entry{n, n, option})
+	return t.add(entry{from: n, to: n, option: option})
 }
 
 func (t *table) index(to int) int {
@@ -149,7 +181,7 @@ func (t *table) expandAll(inherited []int, status number) {
 	}
 	for _, n := range inherited {
 		if n > 2 && !named[n] && (!status.set || n != status.n) {
-			t.entries = append(t.entries, entry{n, n, "--keep all"})
+			t.entries = append(t.entries, entry{from: n, to: n, option: "--keep all"})
 		}
 	}
 }
@@ -158,7 +190,11 @@ func (t *table) expandAll(inherited []int, status number) {
 func (t *table) descriptors() []spawn.Descriptor {
 	var pass []spawn.Descriptor
 	for _, e := range t.entries {
-		pass = append(pass, spawn.Descriptor{Number: e.to, FD: e.from})
+		d := spawn.Descriptor{Number: e.to, FD: e.from, Writing: e.writing}
+		if e.private {
+			d.Mode = spawn.Private
+		}
+		pass = append(pass, d)
 	}
 	return pass
 }

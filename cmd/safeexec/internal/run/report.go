@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/internal/forkexec"
+	"github.com/safeexec/safeexec/ofd"
 	"github.com/safeexec/safeexec/spawn"
 )
 
@@ -72,6 +73,17 @@ func text(err error) string {
 	var start *spawn.StartError
 	if errors.As(err, &start) && start.Stage == stageExecute {
 		return printable(start.Path) + ": " + start.Err.Error()
+	}
+	var refusal *ofd.Refusal
+	if errors.As(err, &refusal) && start != nil {
+		text := fmt.Sprintf("--private %d: %v", start.Number, refusal.Reason)
+		switch {
+		case refusal.Reason == ofd.ErrWritable:
+			text += fmt.Sprintf("; say %d@append, or %[1]d@offset for an offset of its own", start.Number)
+		case refusal.Err != nil:
+			text += ": " + refusal.Err.Error()
+		}
+		return text
 	}
 	return printable(strings.TrimPrefix(err.Error(), "spawn: "))
 }
