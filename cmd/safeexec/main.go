@@ -92,9 +92,11 @@ func status(err error, stderr io.Writer) int {
 }
 
 // flags are the options as urfave/cli knows them.
-func flags() []cli.Flag {
+func flags() []cli.Flag { return flagsOf(new(run.Options).Table()) }
+
+func flagsOf(table []run.Option) []cli.Flag {
 	var flags []cli.Flag
-	for _, option := range new(run.Options).Table() {
+	for _, option := range table {
 		if option.IsToggle() {
 			flags = append(flags, &cli.BoolFlag{Name: option.Name, Aliases: option.Aliases, Usage: option.Usage, DisableDefaultText: true})
 		} else {
@@ -104,7 +106,9 @@ func flags() []cli.Flag {
 	return flags
 }
 
-func subcommands() []*cli.Command { return []*cli.Command{fdsCommand(), checkCommand()} }
+func subcommands() []*cli.Command {
+	return []*cli.Command{fdsCommand(), policyCommand(), checkCommand()}
+}
 
 // moduleVersion is what the go command recorded in the binary.
 func moduleVersion() string {

@@ -181,7 +181,7 @@ func Plain(args []string) (o *Options, command []string, ok bool) {
 }
 
 // Subcommands are words that aren't commands when they stand first.
-var Subcommands = []string{"fds", "check"}
+var Subcommands = []string{"fds", "policy", "check"}
 
 // IsSubcommand reports whether the first word of a command line is a subcommand.
 func IsSubcommand(word string) bool {

@@ -30,7 +30,7 @@ func (r *restrictions) table() []Option {
 	return []Option{
 		{
 			Name: "guard", Value: &r.guard, Bare: "default",
-			Usage: "keep operations off the caller's descriptions: `OPS` of flags, owner, lock, seek (these four are the default), offset, mode",
+			Usage: "keep operations off the caller's descriptions: --guard alone means flags,owner,lock,seek; --guard=`OPS` names them, also offset and mode",
 		},
 		{
 			Name: "guard-reopen", Value: &r.guardReopen,
