@@ -9,6 +9,7 @@ import (
 
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/internal/forkexec"
+	"github.com/safeexec/safeexec/internal/poller"
 	"github.com/safeexec/safeexec/seccomp"
 )
 
@@ -37,11 +38,13 @@ type ExecAttr struct {
 	Blocked *uint64
 	Ignored uint64
 
-	// Marked, when not nil, is for a program that is there only to become another: it promises that nothing but these is open
-	// close-on-exec. Then the table of this process is used as it is, which closes by ranges and keeps POSIX locks, unless a
-	// descriptor of Pass is to have the number of one of Marked or Spare. Spare are inherited descriptors that stay open here in
-	// case Exec fails; they become close-on-exec, unless they are passed at their own numbers.
-	Marked, Spare []int
+	// Alone is for a program that is there only to become another: it promises that nothing is open close-on-exec but what
+	// the Go runtime holds for its poller, with containermaxprocs=0 (package runtime), and what Exec opens itself. Then the
+	// table of this process is used as it is, which closes by ranges and keeps POSIX locks, unless a descriptor of Pass is to have a
+	// number that is in use for that or by Spare. Spare are inherited descriptors that stay open here in case Exec fails;
+	// they become close-on-exec, unless they are passed at their own numbers.
+	Alone bool
+	Spare []int
 }
 
 // Exec replaces this process by the program at path, as execve(2) does: same PID, no fork. The program holds the descriptors of
@@ -50,8 +53,8 @@ type ExecAttr struct {
 // close-on-exec is closed as soon as the exec has succeeded.
 //
 // Exec returns only on failure, with a *StartError. The process is then as before, but for the inherited descriptors that are
-// not passed: they are closed when the refusal came from the kernel. With Marked what is passed may have moved as well.
-// The program has its descriptors in a table of its own: POSIX locks of this process end, unless Marked is given.
+// not passed: they are closed when the refusal came from the kernel. With Alone what is passed may have moved as well.
+// The program has its descriptors in a table of its own: POSIX locks of this process end, unless it is Alone.
 //
 // It needs Linux 5.9 (close_range(2)) or procfs at /proc. RLIMIT_NOFILE is put back as it was when the process started.
 func Exec(path string, argv, env []string, attr *ExecAttr) error {
@@ -103,13 +106,22 @@ func (t *table) exec(a *forkexec.Attr, attr *ExecAttr) error {
 	return refusal
 }
 
+// marked is what is close-on-exec in a process that is alone; nil stands for anything. It must be asked for at the last
+// moment, because whatever uses package os may start the poller.
+func (attr *ExecAttr) marked() []int {
+	if !attr.Alone {
+		return nil
+	}
+	return append([]int{}, poller.Descriptors()...)
+}
+
 // leave returns what has to stay open in this process's table when the program is to get that very table; ok is false when
 // that can't be: a passed descriptor would take the number of something that is needed until the exec has succeeded.
 func (attr *ExecAttr) leave(moves []fdtable.Move) (numbers []int, ok bool) {
-	if attr.Marked == nil {
+	if !attr.Alone {
 		return nil, false
 	}
-	numbers = append(slices.Clone(attr.Marked), attr.Spare...)
+	numbers = append(attr.marked(), attr.Spare...)
 	for _, m := range moves {
 		if m.From != m.To && slices.Contains(numbers, m.To) {
 			return nil, false
@@ -139,7 +151,7 @@ func closeInherited(attr *ExecAttr, a *forkexec.Attr) error {
 	for _, m := range a.Moves {
 		kept = append(kept, m.From)
 	}
-	return fdtable.CloseInherited(kept, attr.Marked)
+	return fdtable.CloseInherited(kept, attr.marked())
 }
 
 // execEntries are the descriptors that are named, and the standard ones that aren't.

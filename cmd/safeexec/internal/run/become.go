@@ -99,7 +99,7 @@ func (o *Options) act(t *table, path string, env environment) *act {
 		NoNewPrivs: bool(o.noNewPrivs),
 		Blocked:    &blocked,
 		Ignored:    ignored,
-		Marked:     append([]int{}, inherit.RuntimeDescriptors()...),
+		Alone:      true,
 	}}
 	for _, n := range []number{{2, true}, o.statusFD} {
 		if n.set && fdtable.Inherited(n.n) {
