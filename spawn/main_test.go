@@ -18,6 +18,10 @@ func TestMain(m *testing.M) {
 	proctest.Helper("table-to", tableTo)
 	proctest.Helper("same", same)
 	proctest.Helper("setfl", setfl)
+	proctest.Helper("place", placeHelper)
+	proctest.Helper("on-terminal", onTerminalHelper)
+	proctest.Helper("namespaces", namespacesHelper)
+	proctest.Helper("deathsig", deathsigHelper)
 	proctest.Helper("arguments", arguments)
 	proctest.Main(m)
 }

@@ -103,6 +103,7 @@ func (c *Cmd) launch(entries []entry, env []string) (pid int, err error) {
 		if err != nil {
 			return err
 		}
+		defer keptSlots.lower(attr)()
 		if pid, err = forkexec.Start(attr); err != nil {
 			return notStarted(attr, err)
 		}
