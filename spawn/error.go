@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/safeexec/safeexec/internal/forkexec"
 )
@@ -84,8 +85,12 @@ func (e *closeError) Error() string {
 func (e *closeError) Unwrap() []error { return []error{e.proc, e.closeRange} }
 
 func whyClose(err error) error {
-	if first := forkexec.WhyProc(); first != nil {
-		return &closeError{first, err}
+	first := forkexec.WhyProc()
+	if first == nil {
+		return err
 	}
-	return err
+	if errors.Is(err, syscall.ENOSYS) { // package forkexec's word for something else than procfs in its place
+		err = errors.New("not on procfs")
+	}
+	return &closeError{first, err}
 }

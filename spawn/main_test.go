@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 	proctest.Helper("on-terminal", onTerminalHelper)
 	proctest.Helper("namespaces", namespacesHelper)
 	proctest.Helper("deathsig", deathsigHelper)
+	proctest.Helper("sandboxed", sandboxed)
+	proctest.Helper("no-proc", noProc)
+	proctest.Helper("limited", limited)
+	proctest.Helper("high", highHelper)
 	proctest.Helper("arguments", arguments)
 	proctest.Main(m)
 }
