@@ -33,7 +33,7 @@ unit:
 user:
 	scripts/test-as-user
 
-bench: ## compare with the peers, all in one run; writes docs/bench.svg
+bench: ## compare with the peers, all in one run; writes docs/bench-*.svg
 	scripts/need go gcc bench
 	$(MAKE) --no-print-directory build
 	$(GO) run ./bench
