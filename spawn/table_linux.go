@@ -169,7 +169,8 @@ func (t *table) reopen(fd int, writing ofd.Writing, any bool) (int, error) {
 }
 
 // same reports whether two descriptors have one description. Where the kernel doesn't tell (kcmp(2) is often refused in
-// containers, and F_DUPFD_QUERY is of Linux 6.10), two of one file count as the same.
+// containers, and F_DUPFD_QUERY is of Linux 6.10), two that can't be told apart count as the same: the two ends of a pipe,
+// which is one file, can.
 func same(a, b int) bool {
 	if a == b {
 		return true
@@ -177,9 +178,32 @@ func same(a, b int) bool {
 	if equal, err := ofd.Same(a, b); err == nil {
 		return equal
 	}
-	var one, other unix.Stat_t
-	if unix.Fstat(a, &one) != nil || unix.Fstat(b, &other) != nil {
+	one, err := looksOf(a)
+	if err != nil {
 		return false
 	}
-	return one.Dev == other.Dev && one.Ino == other.Ino
+	other, err := looksOf(b)
+	return err == nil && one == other
+}
+
+// looks are what a description shows of itself.
+type looks struct {
+	device, inode uint64
+	flags         int
+	offset        int64 // or -1
+}
+
+func looksOf(fd int) (l looks, err error) {
+	var stat unix.Stat_t
+	if err = unix.Fstat(fd, &stat); err != nil {
+		return l, err
+	}
+	l.device, l.inode = stat.Dev, stat.Ino
+	if l.flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil {
+		return l, err
+	}
+	if l.offset, err = unix.Seek(fd, 0, unix.SEEK_CUR); err != nil {
+		l.offset = -1
+	}
+	return l, nil
 }
