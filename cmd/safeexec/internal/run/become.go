@@ -179,8 +179,11 @@ func (o *Options) describe(t *table, path string, inherited []int, stderr io.Wri
 	slices.SortFunc(entries, func(a, b entry) int { return a.to - b.to })
 	for _, e := range entries {
 		how := "shared"
-		if e.private {
+		switch {
+		case e.private:
 			how = "private"
+		case o.guard.set:
+			how = "under the guard" // which says itself what that means
 		}
 		switch {
 		case e.from == spawn.DevNull:

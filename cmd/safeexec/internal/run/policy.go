@@ -71,6 +71,9 @@ func (l *PolicyLine) Parse(args []string) error {
 // Compile makes the filter, and lists what it can't carry. No descriptor is looked at: each kept number counts as shared, of unknown kind.
 func (l *PolicyLine) Compile() (f *seccomp.Filter, missing []string, err error) {
 	o := &l.options
+	if err := o.alone(); err != nil {
+		return nil, nil, err
+	}
 	numbers, private, err := o.exported()
 	if err != nil {
 		return nil, nil, err

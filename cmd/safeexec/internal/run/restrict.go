@@ -70,6 +70,9 @@ func (r *restrictions) table() []Option {
 // restrict fills in what the command is kept from.
 func (o *Options) restrict(attr *spawn.ExecAttr, stderr io.Writer) error {
 	r := &o.restrictions
+	if err := r.alone(); err != nil {
+		return err
+	}
 	switch {
 	case r.guard.set:
 		attr.Guard = r.spawnGuard()
@@ -82,10 +85,6 @@ func (o *Options) restrict(attr *spawn.ExecAttr, stderr io.Writer) error {
 			return about("--deny "+r.deny.ops.String(), none, err)
 		}
 		attr.Filters = append(attr.Filters, filter)
-	default:
-		if err := r.alone(); err != nil {
-			return err
-		}
 	}
 	for _, file := range r.filters {
 		filter, err := importFilter(file)
@@ -102,16 +101,18 @@ func (r *restrictions) alone() error {
 	for _, option := range []struct {
 		name string
 		set  bool
+		goes bool
+		with string
 	}{
-		{"--guard-reopen", r.guardReopen.word != ""},
-		{"--guard-stdio", r.guardStdio.word != ""},
-		{"--guard-steal", r.guardSteal.word != ""},
-		{"--fd-passing", r.passing.set},
-		{"--on-violation", r.onViolation.set},
-		{"--abi", r.abi.set},
+		{"--guard-reopen", r.guardReopen.word != "", r.guard.set, "no --guard"},
+		{"--guard-stdio", r.guardStdio.word != "", r.guard.set, "no --guard"},
+		{"--guard-steal", r.guardSteal.word != "", r.guard.set, "no --guard"},
+		{"--fd-passing", r.passing.set, r.guard.set, "no --guard"},
+		{"--on-violation", r.onViolation.set, r.guard.set || r.deny.set, "no --guard and no --deny"},
+		{"--abi", r.abi.set, r.guard.set || r.deny.set, "no --guard and no --deny"},
 	} {
-		if option.set {
-			return about(option.name, none, fmt.Errorf("there is no --guard and no --deny that it could go with"))
+		if option.set && !option.goes {
+			return about(option.name, none, fmt.Errorf("there is %s that it could go with", option.with))
 		}
 	}
 	return nil
