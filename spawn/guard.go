@@ -86,7 +86,7 @@ func (f facts) whyShared() string {
 	case fdtable.KindSocket:
 		return "a socket can't be opened again"
 	}
-	return "a " + words(f.kind) + " stays what it is"
+	return article(f.kind) + " is left as it is"
 }
 
 // ruleKind is the kind by which package seccomp leaves out rules that would be pointless.
@@ -126,6 +126,9 @@ func (g *Guard) rule(number int, f facts, strict bool) (d seccomp.Descriptor, ge
 	ops := g.Operations
 	if ops == 0 {
 		ops = seccomp.DefaultGuard
+	}
+	if ops&seccomp.Offset != 0 && (number > 2 || strict) {
+		ops |= seccomp.Seek // which is one way to move it
 	}
 	d = seccomp.Descriptor{Number: number, Kind: f.ruleKind()}
 	switch {

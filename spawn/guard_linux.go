@@ -1,9 +1,11 @@
 package spawn
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +29,7 @@ func guardedEntry(i int, e *entry) guarded { return guarded{entry: i, number: e.
 
 // settle decides what each descriptor gets: private where that can be had, else a rule of the filter that it returns.
 func (g *Guard) settle(all []guarded, reopen func(fd int) (int, error)) (*seccomp.Filter, error) {
+	slices.SortFunc(all, func(a, b guarded) int { return cmp.Compare(a.number, b.number) })
 	for i := range all {
 		if err := all[i].look(); err != nil {
 			return nil, err
@@ -53,7 +56,13 @@ func (d *guarded) look() error {
 	for _, lock := range what.Locks {
 		d.facts.locked = d.facts.locked || lock.OnDescription()
 	}
-	if d.facts.unguardable() {
+	if err != nil && d.facts.kind == fdtable.KindCharDevice {
+		d.facts.kind = fdtable.KindUnknown // it may be a binder: only /proc knows the drivers' names
+	}
+	switch {
+	case d.facts.kind == fdtable.KindUnknown:
+		return &descriptorError{d.number, fmt.Errorf("what it is can't be seen without /proc, and a guard can't hold everything: %w", unix.EPERM)}
+	case d.facts.unguardable():
 		return &descriptorError{d.number, fmt.Errorf("a guard can't hold %s: %w", article(d.facts.kind), unix.EPERM)}
 	}
 	return nil
@@ -120,11 +129,14 @@ func (g *Guard) rules(all []guarded) []seccomp.Descriptor {
 	}
 	var rules []seccomp.Descriptor
 	for _, d := range all {
-		gets := "private"
+		gets := "private (" + article(d.facts.kind) + ", opened again)"
 		if d.why != "" {
 			var rule seccomp.Descriptor
 			rule, gets = g.rule(d.number, d.facts, strict[d.group])
 			rules = append(rules, rule)
+			if d.number <= 2 && strict[d.group] {
+				d.why += ", and it is guarded under a higher number too"
+			}
 			gets += " (" + d.why + ")"
 		}
 		if g.Explain != nil {
