@@ -1,12 +1,9 @@
 package spawn_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -82,29 +79,4 @@ func fill(b *testing.B, open int) {
 		}
 		fds = append(fds, fd)
 	}
-}
-
-// tiny writes a static program without a library that does nothing but end: what remains is the cost of starting.
-func tiny(b testing.TB) string {
-	b.Helper()
-	code := map[string][]byte{
-		"amd64": {0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05},                              // exit(0)
-		"arm64": {0x00, 0x00, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4}, // exit(0)
-	}[runtime.GOARCH]
-	machine := map[string]uint16{"amd64": 62, "arm64": 183}[runtime.GOARCH]
-	const base, headers = 0x400000, 64 + 56
-	size := uint64(headers + len(code))
-	elf := []byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 15: 0}
-	for _, field := range []any{
-		uint16(2), machine, uint32(1), uint64(base + headers), uint64(64), uint64(0), // type, machine, version, entry, program headers
-		uint32(0), uint16(64), uint16(56), uint16(1), uint16(64), uint16(0), uint16(0),
-		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(0x1000), // one segment, to read and execute
-	} {
-		elf, _ = binary.Append(elf, binary.LittleEndian, field)
-	}
-	path := filepath.Join(b.TempDir(), "tiny")
-	if err := os.WriteFile(path, append(elf, code...), 0o755); err != nil {
-		b.Fatal(err)
-	}
-	return path
 }

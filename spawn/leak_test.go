@@ -1,11 +1,11 @@
 package spawn_test
 
 import (
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,7 +37,7 @@ func litter(t *testing.T) (stop func()) {
 					continue
 				}
 				fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-				runtime.Gosched()
+				time.Sleep(20 * time.Microsecond)
 				unix.Close(ends[0])
 				unix.Close(ends[1])
 				if err == nil {
