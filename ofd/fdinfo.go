@@ -65,8 +65,17 @@ type lockLine struct {
 	inode uint64
 }
 
-var lockKinds = map[string]string{
-	"FLOCK": "flock", "OFDLCK": "ofd", "POSIX": "posix", "ACCESS": "posix", "LEASE": "lease", "DELEG": "delegation",
+// lockKind is our name for the kernel's.
+func lockKind(word string) string {
+	switch word {
+	case "OFDLCK":
+		return "ofd"
+	case "ACCESS": // a mandatory lock's POSIX lock, on old kernels
+		return "posix"
+	case "DELEG":
+		return "delegation"
+	}
+	return strings.ToLower(word) // flock, posix, lease
 }
 
 // parseLock reads such a line:
@@ -82,11 +91,7 @@ func parseLock(text string) (l lockLine, err error) {
 	if len(words) != 8 {
 		return lockLine{}, errFormat
 	}
-	kind, known := lockKinds[words[1]]
-	if !known {
-		kind = strings.ToLower(words[1])
-	}
-	l.Kind, l.Write = kind, words[3] == "WRITE"
+	l.Kind, l.Write = lockKind(words[1]), words[3] == "WRITE"
 	var errs [4]error
 	l.PID, errs[0] = strconv.Atoi(words[4])
 	// The device before it is of no use, see listed; "<none>:0" stands for a lock without an inode.

@@ -1,6 +1,9 @@
 package seccomp
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // callID names a system call that some rule is about.
 type callID uint8
@@ -159,22 +162,28 @@ var calls = [callCount]call{
 	callIoSubmit:         {"io_submit", [...]int32{209, 248, 2, 246}, "ulong ctx, ulong nr, ptr iocbpp"},
 }
 
-// wideArguments has a bit for each argument that the kernel compares in all of its 64 bits.
-var wideArguments = func() (wide [callCount]uint8) {
+// wideArguments has a bit for each argument that the kernel compares in all of its 64 bits. It is filled in when it is first
+// needed: programs that only link this package shouldn't pay for it at their start.
+var (
+	wideArguments [callCount]uint8
+	wideOnce      sync.Once
+)
+
+func fillWide() {
 	for id := range calls {
 		for i, argument := range calls[id].arguments() {
 			kind, _, _ := strings.Cut(argument, " ")
 			if kind == "ulong" || kind == "ptr" {
-				wide[id] |= 1 << i
+				wideArguments[id] |= 1 << i
 			}
 		}
 	}
-	return wide
-}()
+}
 
 func (c *call) arguments() []string { return strings.Split(c.prototype, ", ") }
 
 // isWide reports whether an argument is compared whole on a machine.
 func isWide(id callID, argument uint8, machine int) bool {
+	wideOnce.Do(fillWide)
 	return wideArguments[id]&(1<<argument) != 0 && !machines[machine].narrow
 }

@@ -156,7 +156,7 @@ func closeInherited(attr *ExecAttr, a *forkexec.Attr) error {
 
 // execEntries are the descriptors that are named, and the standard ones that aren't.
 func execEntries(path string, pass []Descriptor) ([]entry, error) {
-	var entries []entry
+	entries := make([]entry, 0, len(pass)+3)
 	for _, d := range pass {
 		named := slices.ContainsFunc(entries, func(e entry) bool { return e.number == d.Number })
 		if err := checkDescriptor(d, named); err != nil {

@@ -36,6 +36,9 @@ func (t *table) release() {
 // with calls start with the moves, while the descriptors of all files from entry i on are borrowed: another goroutine's
 // Close waits until start is over. File.Fd, unlike this, would make the description blocking for all who share it.
 func (t *table) with(i int, start func() error) error {
+	for i < len(t.entries) && t.entries[i].file == nil {
+		i++
+	}
 	if i == len(t.entries) {
 		if err := t.settle(); err != nil {
 			return err
@@ -43,9 +46,6 @@ func (t *table) with(i int, start func() error) error {
 		return start()
 	}
 	e := &t.entries[i]
-	if e.file == nil {
-		return t.with(i+1, start)
-	}
 	conn, err := e.file.SyscallConn()
 	if err != nil {
 		return t.refuse(e.number, err)

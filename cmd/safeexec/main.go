@@ -92,15 +92,16 @@ func status(err error, stderr io.Writer) int {
 }
 
 // flags are the options as urfave/cli knows them.
-func flags() []cli.Flag { return flagsOf(new(run.Options).Table()) }
+func flags() []cli.Flag { return flagsOf(run.Table) }
 
 func flagsOf(table []run.Option) []cli.Flag {
 	var flags []cli.Flag
 	for _, option := range table {
-		if option.IsToggle() {
+		if option.Toggle {
 			flags = append(flags, &cli.BoolFlag{Name: option.Name, Aliases: option.Aliases, Usage: option.Usage, DisableDefaultText: true})
 		} else {
-			flags = append(flags, &cli.GenericFlag{Name: option.Name, Aliases: option.Aliases, Usage: option.Usage, Value: option.Value})
+			value := option.Value(new(run.Options))
+			flags = append(flags, &cli.GenericFlag{Name: option.Name, Aliases: option.Aliases, Usage: option.Usage, Value: value})
 		}
 	}
 	return flags

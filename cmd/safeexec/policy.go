@@ -12,18 +12,18 @@ import (
 
 // policyCommand prints the filter that a run with the same options would install, or what it would do to a call.
 func policyCommand() *cli.Command {
-	line := &run.PolicyLine{}
 	return &cli.Command{
 		Name:            "policy",
 		Usage:           "print the filter of --guard and --deny, instead of running something",
 		UsageText:       "safeexec policy [options] --format text|bpf|oci|pfc\nsafeexec policy [options] --explain CALL",
 		Description:     "Looks at no descriptor: each kept number counts as shared, of unknown kind. What the format can't carry is listed on standard error.",
-		Flags:           flagsOf(line.Table()),
+		Flags:           flagsOf(run.PolicyTable()),
 		HideHelp:        true,
 		HideHelpCommand: true,
 		SkipFlagParsing: true, // the options are parsed as those of a run are
 		Action: func(c *cli.Context) error {
-			if err := line.Parse(c.Args().Slice()); err != nil {
+			line, err := run.ParsePolicy(c.Args().Slice())
+			if err != nil {
 				return cli.Exit("policy: "+err.Error(), exitFailed)
 			}
 			if line.Help {
@@ -42,14 +42,14 @@ func printPolicy(line *run.PolicyLine, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if call := line.Call.Text; call != "" {
-		answer, err := filter.Explain(call)
+	if line.Call != "" {
+		answer, err := filter.Explain(line.Call)
 		if err == nil {
 			_, err = fmt.Fprintln(stdout, answer)
 		}
 		return err
 	}
-	output, more, err := export(filter, line.Format.Word())
+	output, more, err := export(filter, line.Format)
 	if err != nil {
 		return err
 	}

@@ -114,21 +114,8 @@ func stringVector(list []string) (**byte, error) {
 // planTable decides what the task keeps at first, and the steps from there. A Landlock ruleset rides along as one more
 // descriptor, at a number that nothing else uses, until its domain is entered.
 func (c *child) planTable(a *Attr, sys *syscall.SysProcAttr) {
-	moves := slices.Clone(a.Moves)
-	taken := map[int]bool{}
-	for _, m := range moves {
-		taken[m.From], taken[m.To] = true, true
-	}
-	for _, fd := range a.Landlock {
-		n := 0
-		for taken[n] || slices.Contains(a.Landlock, n) {
-			n++
-		}
-		taken[n] = true
-		moves = append(moves, fdtable.Move{From: fd, To: n})
-		c.landlock = append(c.landlock, int32(n))
-	}
-	var sources []int
+	moves := c.rideAlong(a)
+	sources := make([]int, 0, len(moves)+1+len(a.Leave))
 	for _, m := range moves {
 		if m.From != fdtable.Null {
 			sources = append(sources, m.From)
@@ -140,6 +127,31 @@ func (c *child) planTable(a *Attr, sys *syscall.SysProcAttr) {
 	}
 	c.close = fdtable.Gaps(append(sources, a.Leave...))
 	c.steps = fdtable.Arrange(moves, a.Leave...)
+}
+
+// rideAlong adds the Landlock rulesets to the moves.
+func (c *child) rideAlong(a *Attr) []fdtable.Move {
+	if len(a.Landlock) == 0 {
+		return a.Moves
+	}
+	moves := slices.Clone(a.Moves)
+	taken := map[int]bool{}
+	for _, m := range moves {
+		taken[m.From], taken[m.To] = true, true
+	}
+	for _, n := range append(slices.Clone(a.Leave), a.Landlock...) {
+		taken[n] = true
+	}
+	for _, fd := range a.Landlock {
+		n := 0
+		for taken[n] {
+			n++
+		}
+		taken[n] = true
+		moves = append(moves, fdtable.Move{From: fd, To: n})
+		c.landlock = append(c.landlock, int32(n))
+	}
+	return moves
 }
 
 func (c *child) planSys(a *Attr, sys *syscall.SysProcAttr) (err error) {

@@ -46,18 +46,25 @@ type support struct {
 // supports asks with calls that can do nothing: the topmost number is never open, and clone3 takes no structure of size 0.
 // Every kernel with close_range (5.9) has CLOSE_RANGE_UNSHARE and CLONE_CLEAR_SIGHAND (5.5). A sandbox that refuses a call by
 // EPERM lacks it as much as a kernel that answers ENOSYS.
-var supports = sync.OnceValue(func() support {
-	const top = ^uint32(0)
-	_, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(top), uintptr(top), 0)
-	s := support{closeRange: errno == 0}
-	if errno != 0 {
-		s.closeRangeErr = errno
-		return s
-	}
-	_, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
-	s.clone3 = errno == syscall.EINVAL
-	return s
-})
+func supports() *support {
+	supportOnce.Do(func() {
+		const top = ^uint32(0)
+		_, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(top), uintptr(top), 0)
+		if errno != 0 {
+			found.closeRangeErr = errno
+			return
+		}
+		found.closeRange = true
+		_, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
+		found.clone3 = errno == syscall.EINVAL
+	})
+	return &found
+}
+
+var (
+	supportOnce sync.Once
+	found       support
+)
 
 // cloneArgs is the kernel's struct clone_args, in the size that has cgroup (5.7).
 type cloneArgs struct {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/safeexec/safeexec/fdtable"
@@ -14,7 +15,7 @@ type Options struct {
 	keepArgs      toggle
 	keepListen    toggle
 	keepJobserver toggle
-	leaks         choice
+	leaks         leaks
 	statusFD      number
 	noNewPrivs    toggle
 	dieWithParent toggle
@@ -22,17 +23,22 @@ type Options struct {
 	help, version toggle
 
 	restrictions
+	export // of the subcommand policy
 }
 
-// An Option is one option's definition: the one that a plain run parses by, and that help and completion are made from. In
+// An Option is one option's definition: the one that a run parses by, and that help and completion are made from. In
 // the usage the name of the option's value stands between backquotes.
 type Option struct {
 	Name    string
 	Aliases []string
 	Usage   string
-	Value   Value
 	Bare    string // what the option means without a value, which it then takes only after "="; empty: it needs one
+	Toggle  bool   // it takes no value
+	value   func(*Options) Value
 }
+
+// Value is where the option's value goes.
+func (option *Option) Value(o *Options) Value { return option.value(o) }
 
 // A Value takes what a command line gives for an option. It is all of urfave/cli's Generic.
 type Value interface {
@@ -40,76 +46,134 @@ type Value interface {
 	String() string
 }
 
-// IsToggle reports whether the option takes no value.
-func (o *Option) IsToggle() bool {
-	_, ok := o.Value.(*toggle)
-	return ok
-}
-
-// Table is the definition of all options.
-func (o *Options) Table() []Option {
-	o.leaks.allow = []string{"close", "warn", "error"}
-	options := []Option{
-		{
-			Name: "keep", Aliases: []string{"k"}, Value: &o.keep,
-			Usage: "pass the descriptors in `LIST`, shared: N, N-M, SRC:DST or all, separated by commas; 0, 1 and 2 are always passed unless closed",
-		},
-		{
-			Name: "private", Aliases: []string{"p"}, Value: &o.private,
-			Usage: "pass the descriptors in `LIST` as private, blocking descriptions; @append or @offset behind an item says how a file that isn't opened for appending is written",
-		},
-		{
-			Name: "close", Value: &o.close,
-			Usage: "give the command /dev/null in the place of those of 0, 1 and 2 that are in `LIST`",
-		},
-		{
-			Name: "keep-args", Value: &o.keepArgs,
-			Usage: "also keep every N that an argument names as /dev/fd/N or /proc/self/fd/N",
-		},
-		{
-			Name: "keep-listen", Value: &o.keepListen,
-			Usage: "keep the sockets that LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES hand over; without it the variables are removed",
-		},
-		{
-			Name: "keep-jobserver", Value: &o.keepJobserver,
-			Usage: "keep the descriptors of GNU make's jobserver, as MAKEFLAGS names them",
-		},
-	}
-	options = append(options, o.restrictions.table()...)
-	return append(options, []Option{
-		{
-			Name: "leaks", Value: &o.leaks,
-			Usage: "what to do about descriptors that were inherited and aren't kept: `MODE` is close (the default), warn, or error",
-		},
-		{
-			Name: "json-status-fd", Value: &o.statusFD,
-			Usage: "when the start fails, write a JSON object that says why to descriptor `N`, which is never passed on",
-		},
-		{
-			Name: "no-new-privs", Aliases: []string{"nnp"}, Value: &o.noNewPrivs,
-			Usage: "set no_new_privs: no set-user-ID program can give the command more rights",
-		},
-		{Name: "die-with-parent", Value: &o.dieWithParent, Usage: "kill the command when the caller dies"},
-		{Name: "verbose", Value: &o.verbose, Usage: "say on standard error what is passed, how, and what is closed"},
-		{Name: "help", Aliases: []string{"h"}, Value: &o.help, Usage: "show this help"},
-		{Name: "version", Value: &o.version, Usage: "show the version"},
-	}...)
+// Table is the definition of all options. It is static: a plain run pays for what it uses, not for what there is.
+var Table = []Option{
+	{
+		Name: "keep", Aliases: []string{"k"},
+		Usage: "pass the descriptors in `LIST`, shared: N, N-M, SRC:DST or all, separated by commas; 0, 1 and 2 are always passed unless closed",
+		value: func(o *Options) Value { return &o.keep },
+	},
+	{
+		Name: "private", Aliases: []string{"p"},
+		Usage: "pass the descriptors in `LIST` as private, blocking descriptions; @append or @offset behind an item says how a file that isn't opened for appending is written",
+		value: func(o *Options) Value { return &o.private },
+	},
+	{
+		Name:  "close",
+		Usage: "give the command /dev/null in the place of those of 0, 1 and 2 that are in `LIST`",
+		value: func(o *Options) Value { return &o.close },
+	},
+	{
+		Name: "keep-args", Toggle: true,
+		Usage: "also keep every N that an argument names as /dev/fd/N or /proc/self/fd/N",
+		value: func(o *Options) Value { return &o.keepArgs },
+	},
+	{
+		Name: "keep-listen", Toggle: true,
+		Usage: "keep the sockets that LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES hand over; without it the variables are removed",
+		value: func(o *Options) Value { return &o.keepListen },
+	},
+	{
+		Name: "keep-jobserver", Toggle: true,
+		Usage: "keep the descriptors of GNU make's jobserver, as MAKEFLAGS names them",
+		value: func(o *Options) Value { return &o.keepJobserver },
+	},
+	{
+		Name: "guard", Bare: "default",
+		Usage: "keep operations off the caller's descriptions: --guard alone means flags,owner,lock,seek; --guard=`OPS` names them, also offset and mode",
+		value: func(o *Options) Value { return &o.guard },
+	},
+	{
+		Name:  "guard-reopen",
+		Usage: "`WHEN` a guard makes private what the command can't tell from the shared description: auto (the default) or never",
+		value: func(o *Options) Value { return &o.guardReopen },
+	},
+	{
+		Name:  "guard-stdio",
+		Usage: "how a guard treats those of 0, 1 and 2 that stay shared: `MODE` is advisory (the default), strict, or off",
+		value: func(o *Options) Value { return &o.guardStdio },
+	},
+	{
+		Name:  "guard-steal",
+		Usage: "whether a guard keeps the command from driving other processes, by Landlock: `MODE` is on (the default) or off",
+		value: func(o *Options) Value { return &o.guardSteal },
+	},
+	{
+		Name:  "fd-passing",
+		Usage: "how a guard keeps descriptors from being sent away: `MODE` is tree (the default), no-unix, no-sendmsg, or allow",
+		value: func(o *Options) Value { return &o.passing },
+	},
+	{
+		Name:  "deny",
+		Usage: "refuse operations on every descriptor: `OPS` of dup, pass, steal, flags, owner, lock, seek, mode, wberr, tty",
+		value: func(o *Options) Value { return &o.deny },
+	},
+	{
+		Name:  "on-violation",
+		Usage: "what happens on an operation that was named: `ACTION` is errno (EPERM, the default), errno=NAME, pretend, kill, or log",
+		value: func(o *Options) Value { return &o.onViolation },
+	},
+	{
+		Name:  "abi",
+		Usage: "32-bit programs under a filter: `MODE` is native (the default: they are killed) or compat (the same rules)",
+		value: func(o *Options) Value { return &o.abi },
+	},
+	{
+		Name:  "seccomp-bpf",
+		Usage: "also install the compiled filter in `FILE`, as bwrap --seccomp and setpriv --seccomp-filter take it; repeatable",
+		value: func(o *Options) Value { return &o.filters },
+	},
+	{
+		Name:  "leaks",
+		Usage: "what to do about descriptors that were inherited and aren't kept: `MODE` is close (the default), warn, or error",
+		value: func(o *Options) Value { return &o.leaks },
+	},
+	{
+		Name:  "json-status-fd",
+		Usage: "when the start fails, write a JSON object that says why to descriptor `N`, which is never passed on",
+		value: func(o *Options) Value { return &o.statusFD },
+	},
+	{
+		Name: "no-new-privs", Aliases: []string{"nnp"}, Toggle: true,
+		Usage: "set no_new_privs: no set-user-ID program can give the command more rights",
+		value: func(o *Options) Value { return &o.noNewPrivs },
+	},
+	{
+		Name: "die-with-parent", Toggle: true,
+		Usage: "kill the command when the caller dies",
+		value: func(o *Options) Value { return &o.dieWithParent },
+	},
+	{
+		Name: "verbose", Toggle: true,
+		Usage: "say on standard error what is passed, how, and what is closed",
+		value: func(o *Options) Value { return &o.verbose },
+	},
+	{
+		Name: "help", Aliases: []string{"h"}, Toggle: true,
+		Usage: "show this help",
+		value: func(o *Options) Value { return &o.help },
+	},
+	{
+		Name: "version", Toggle: true,
+		Usage: "show the version",
+		value: func(o *Options) Value { return &o.version },
+	},
 }
 
 // Wants says what a command line asks for instead of a command.
 func (o *Options) Wants() (help, version bool) { return bool(o.help), bool(o.version) }
 
-// Parse reads a command line into new Options; see ParseTable.
+// Parse reads the options up to the first argument that is none, or to --; the rest is the command. It returns the options
+// beside an error too, for the report of it.
 func Parse(args []string) (*Options, []string, error) {
 	o := &Options{}
-	rest, err := ParseTable(o.Table(), args)
+	rest, err := parseOptions(o, Table, args)
 	return o, rest, err
 }
 
-// ParseTable reads the options up to the first argument that is none, or to --; it returns the rest. What came
-// before an error has been set. Options are written --name VALUE, --name=VALUE, -k VALUE or -kVALUE, and
+// parseOptions reads options of a table into o. Options are written --name VALUE, --name=VALUE, -k VALUE or -kVALUE, and
 // toggles --name. (Package flag would do, but for its errors' wording; and building its tables shows in the start-up time.)
-func ParseTable(table []Option, args []string) ([]string, error) {
+func parseOptions(o *Options, table []Option, args []string) ([]string, error) {
 	for len(args) > 0 {
 		arg := args[0]
 		if len(arg) < 2 || arg[0] != '-' {
@@ -123,7 +187,7 @@ func ParseTable(table []Option, args []string) ([]string, error) {
 		option := find(table, name)
 		if option == nil && arg[1] != '-' { // -kVALUE
 			name, value, hasValue = arg[:2], arg[2:], true
-			if option = find(table, name); option != nil && option.IsToggle() {
+			if option = find(table, name); option != nil && option.Toggle {
 				option = nil
 			}
 		}
@@ -131,16 +195,16 @@ func ParseTable(table []Option, args []string) ([]string, error) {
 		case option == nil:
 			name, _, _ = strings.Cut(arg, "=")
 			return nil, &UnknownOption{Name: name}
-		case option.IsToggle() && hasValue:
+		case option.Toggle && hasValue:
 			return nil, fmt.Errorf("%s takes no value", name)
-		case !hasValue && (option.IsToggle() || option.Bare != ""):
+		case !hasValue && (option.Toggle || option.Bare != ""):
 			value = option.Bare
 		case !hasValue && len(args) == 0:
 			return nil, fmt.Errorf("%s needs a value", name)
 		case !hasValue:
 			value, args = args[0], args[1:]
 		}
-		if err := option.Value.Set(value); err != nil {
+		if err := option.value(o).Set(value); err != nil {
 			return nil, about(name, none, err)
 		}
 	}
@@ -236,23 +300,21 @@ func (l *list) Set(value string) error {
 	return err
 }
 
-// A choice is one of a few words; the first is the default.
-type choice struct {
-	allow []string
-	word  string
-}
-
-func (c *choice) String() string { return c.word }
-
-func (c *choice) Set(value string) error {
-	for _, word := range c.allow {
-		if value == word {
-			c.word = value
-			return nil
-		}
+// oneOf accepts one of a few words.
+func oneOf(word *string, text string, allowed ...string) error {
+	if !slices.Contains(allowed, text) {
+		return fmt.Errorf("%q is none of %s", text, strings.Join(allowed, ", "))
 	}
-	return fmt.Errorf("%q is none of %s", value, strings.Join(c.allow, ", "))
+	*word = text
+	return nil
 }
+
+// leaks is what --leaks says; empty is "close".
+type leaks struct{ word string }
+
+func (l *leaks) String() string { return l.word }
+
+func (l *leaks) Set(text string) error { return oneOf(&l.word, text, "close", "warn", "error") }
 
 // A number is a descriptor's, or absent.
 type number struct {

@@ -188,7 +188,7 @@ func (t *table) expandAll(inherited []int, status number) {
 
 // descriptors is the plan as package spawn takes it.
 func (t *table) descriptors() []spawn.Descriptor {
-	var pass []spawn.Descriptor
+	pass := make([]spawn.Descriptor, 0, len(t.entries))
 	for _, e := range t.entries {
 		d := spawn.Descriptor{Number: e.to, FD: e.from, Writing: e.writing}
 		if e.private {

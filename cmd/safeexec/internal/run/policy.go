@@ -12,35 +12,17 @@ const maxExported = 4096
 
 // A PolicyLine is the command line of the subcommand that prints filters instead of running something.
 type PolicyLine struct {
+	Format string // "text", "bpf", "oci" or "pfc"
+	Call   string // what is to be explained, instead
+	Help   bool
+
 	options Options
-	Format  choice
-	Call    verbatim
-	Help    toggle
 }
 
-// verbatim is a value taken as it is.
-type verbatim struct{ Text string }
-
-func (v *verbatim) String() string { return "" }
-
-func (v *verbatim) Set(text string) error {
-	v.Text = text
-	return nil
-}
-
-// Word is the format that was chosen: text, unless another was.
-func (c *choice) Word() string {
-	if c.word == "" {
-		return c.allow[0]
-	}
-	return c.word
-}
-
-// Table is the definition of the subcommand's options: those of a run that a filter depends on, and its own.
-func (l *PolicyLine) Table() []Option {
-	l.Format.allow = []string{"text", "bpf", "oci", "pfc"}
+// PolicyTable is the definition of the subcommand's options: those of a run that a filter depends on, and its own.
+func PolicyTable() []Option {
 	var options []Option
-	for _, o := range l.options.Table() {
+	for _, o := range Table {
 		switch o.Name {
 		case "keep", "private", "close", "guard", "guard-reopen", "guard-stdio", "guard-steal", "fd-passing", "deny", "on-violation", "abi":
 			options = append(options, o)
@@ -48,24 +30,57 @@ func (l *PolicyLine) Table() []Option {
 	}
 	return append(options, []Option{
 		{
-			Name: "format", Value: &l.Format,
+			Name:  "format",
 			Usage: "print the filter as `FORMAT`: text (the default), bpf (raw, for bwrap and setpriv), oci (JSON for container engines), pfc (libseccomp's)",
+			value: func(o *Options) Value { return &o.format },
 		},
 		{
-			Name: "explain", Value: &l.Call,
+			Name:  "explain",
 			Usage: "say what would happen to `CALL`, written as in C: fcntl(1, F_SETFL)",
+			value: func(o *Options) Value { return &o.explain },
 		},
-		{Name: "help", Aliases: []string{"h"}, Value: &l.Help, Usage: "show this help"},
+		{
+			Name: "help", Aliases: []string{"h"}, Toggle: true,
+			Usage: "show this help",
+			value: func(o *Options) Value { return &o.help },
+		},
 	}...)
 }
 
-// Parse reads the subcommand's arguments; nothing may be left over.
-func (l *PolicyLine) Parse(args []string) error {
-	rest, err := ParseTable(l.Table(), args)
+// export is what the subcommand has beside the options of a run.
+type export struct {
+	format  format
+	explain verbatim
+}
+
+type format struct{ word string }
+
+func (f *format) String() string { return f.word }
+
+func (f *format) Set(text string) error { return oneOf(&f.word, text, "text", "bpf", "oci", "pfc") }
+
+// verbatim is a value taken as it is.
+type verbatim string
+
+func (v *verbatim) String() string { return string(*v) }
+
+func (v *verbatim) Set(text string) error {
+	*v = verbatim(text)
+	return nil
+}
+
+// ParsePolicy reads the subcommand's arguments; nothing may be left over.
+func ParsePolicy(args []string) (*PolicyLine, error) {
+	l := &PolicyLine{Format: "text"}
+	rest, err := parseOptions(&l.options, PolicyTable(), args)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("policy runs no command, so %s is one word too many", printable(rest[0]))
 	}
-	return err
+	if l.options.format.word != "" {
+		l.Format = l.options.format.word
+	}
+	l.Call, l.Help = string(l.options.explain), bool(l.options.help)
+	return l, err
 }
 
 // Compile makes the filter, and lists what it can't carry. No descriptor is looked at: each kept number counts as shared, of unknown kind.

@@ -11,60 +11,15 @@ import (
 
 // restrictions are the options that say what the command may not do: --guard, --deny, and what goes with them.
 type restrictions struct {
-	guard       operations
-	guardReopen choice
-	guardStdio  choice
-	guardSteal  choice
+	guard       guardOps
+	guardReopen guardReopen
+	guardStdio  guardStdio
+	guardSteal  guardSteal
 	passing     passing
-	deny        operations
+	deny        denyOps
 	onViolation action
 	abi         abi
 	filters     files
-}
-
-func (r *restrictions) table() []Option {
-	r.guard.parse, r.deny.parse = seccomp.ParseGuard, seccomp.ParseDeny
-	r.guardReopen.allow = []string{"auto", "never"}
-	r.guardStdio.allow = []string{"advisory", "strict", "off"}
-	r.guardSteal.allow = []string{"on", "off"}
-	return []Option{
-		{
-			Name: "guard", Value: &r.guard, Bare: "default",
-			Usage: "keep operations off the caller's descriptions: --guard alone means flags,owner,lock,seek; --guard=`OPS` names them, also offset and mode",
-		},
-		{
-			Name: "guard-reopen", Value: &r.guardReopen,
-			Usage: "`WHEN` a guard makes private what the command can't tell from the shared description: auto (the default) or never",
-		},
-		{
-			Name: "guard-stdio", Value: &r.guardStdio,
-			Usage: "how a guard treats those of 0, 1 and 2 that stay shared: `MODE` is advisory (the default), strict, or off",
-		},
-		{
-			Name: "guard-steal", Value: &r.guardSteal,
-			Usage: "whether a guard keeps the command from driving other processes, by Landlock: `MODE` is on (the default) or off",
-		},
-		{
-			Name: "fd-passing", Value: &r.passing,
-			Usage: "how a guard keeps descriptors from being sent away: `MODE` is tree (the default), no-unix, no-sendmsg, or allow",
-		},
-		{
-			Name: "deny", Value: &r.deny,
-			Usage: "refuse operations on every descriptor: `OPS` of dup, pass, steal, flags, owner, lock, seek, mode, wberr, tty",
-		},
-		{
-			Name: "on-violation", Value: &r.onViolation,
-			Usage: "what happens on an operation that was named: `ACTION` is errno (EPERM, the default), errno=NAME, pretend, kill, or log",
-		},
-		{
-			Name: "abi", Value: &r.abi,
-			Usage: "32-bit programs under a filter: `MODE` is native (the default: they are killed) or compat (the same rules)",
-		},
-		{
-			Name: "seccomp-bpf", Value: &r.filters,
-			Usage: "also install the compiled filter in `FILE`, as bwrap --seccomp and setpriv --seccomp-filter take it; repeatable",
-		},
-	}
 }
 
 // restrict fills in what the command is kept from.
@@ -77,7 +32,7 @@ func (o *Options) restrict(attr *spawn.ExecAttr, stderr io.Writer) error {
 	case r.guard.set:
 		attr.Guard = r.spawnGuard()
 		if o.verbose {
-			r.explain(attr.Guard, stderr)
+			r.explainGuard(attr.Guard, stderr)
 		}
 	case r.deny.set:
 		filter, err := seccomp.Compile(r.denial())
@@ -137,8 +92,8 @@ func (r *restrictions) spawnGuard() *spawn.Guard {
 	return g
 }
 
-// explain has the guard say what each descriptor gets, and says itself what it doesn't protect from.
-func (r *restrictions) explain(g *spawn.Guard, stderr io.Writer) {
+// explainGuard has the guard say what each descriptor gets, and says itself what it doesn't protect from.
+func (r *restrictions) explainGuard(g *spawn.Guard, stderr io.Writer) {
 	g.Explain = func(number int, gets string) {
 		fmt.Fprintf(stderr, "safeexec: guard: descriptor %d: %s\n", number, gets)
 	}
@@ -165,24 +120,52 @@ func importFilter(file string) (*seccomp.Filter, error) {
 	return seccomp.Import(raw)
 }
 
-// operations are what --guard and --deny collect. The word "default" is --guard without a value.
-type operations struct {
-	parse func(string) (seccomp.Op, error)
-	ops   seccomp.Op
-	set   bool
+// guardOps are what --guard collects; the word "default" is --guard without a value.
+type guardOps struct {
+	ops seccomp.Op
+	set bool
 }
 
-func (o *operations) String() string { return "" }
+func (g *guardOps) String() string { return "" }
 
-func (o *operations) Set(text string) error {
+func (g *guardOps) Set(text string) error {
+	g.set = true
 	if text == "default" {
-		o.set = true
 		return nil
 	}
-	ops, err := o.parse(text)
-	o.ops, o.set = o.ops|ops, true
+	ops, err := seccomp.ParseGuard(text)
+	g.ops |= ops
 	return err
 }
+
+// denyOps are what --deny collects.
+type denyOps struct {
+	ops seccomp.Op
+	set bool
+}
+
+func (d *denyOps) String() string { return "" }
+
+func (d *denyOps) Set(text string) error {
+	ops, err := seccomp.ParseDeny(text)
+	d.ops, d.set = d.ops|ops, true
+	return err
+}
+
+// The words of --guard-reopen, --guard-stdio and --guard-steal; empty is the default.
+type (
+	guardReopen struct{ word string }
+	guardStdio  struct{ word string }
+	guardSteal  struct{ word string }
+)
+
+func (g *guardReopen) String() string { return g.word }
+func (g *guardStdio) String() string  { return g.word }
+func (g *guardSteal) String() string  { return g.word }
+
+func (g *guardReopen) Set(text string) error { return oneOf(&g.word, text, "auto", "never") }
+func (g *guardStdio) Set(text string) error  { return oneOf(&g.word, text, "advisory", "strict", "off") }
+func (g *guardSteal) Set(text string) error  { return oneOf(&g.word, text, "on", "off") }
 
 type passing struct {
 	mode seccomp.Passing
