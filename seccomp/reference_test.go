@@ -39,7 +39,7 @@ func attempts(name string, narrow bool, a [6]uint64) (list []attempt) {
 		case 1026: // F_NOTIFY
 			do(Owner, 0, Unknown, Directory)
 		case 1024, 1040: // F_SETLEASE, F_SETDELEG
-			do(Owner|Lock, 0, Unknown, Regular, Directory)
+			do(Owner|Lock, 0, Unknown, Regular, Directory, Queue, Event)
 		case 37, 38: // F_OFD_SETLK, F_OFD_SETLKW
 			do(Lock, 0)
 		}

@@ -88,7 +88,8 @@ var (
 	anyKind = kinds(1<<len(kindNames) - 1)
 	// Everything else has no offset, or one that nothing looks at.
 	withOffset = kindsOf(Unknown, Regular, Directory, Device, Queue)
-	withLeases = kindsOf(Unknown, Regular, Directory)
+	// A queue's inode is a regular file's, and so are those of events in newer kernels.
+	withLeases = kindsOf(Unknown, Regular, Directory, Queue, Event)
 	// Turning O_ASYNC on takes the ownership of a terminal and of some devices (tun).
 	asyncOwns = kindsOf(Unknown, Terminal, Device)
 	pipes     = kindsOf(Unknown, Pipe)
