@@ -33,7 +33,7 @@ const minusOne = ^uint64(0)
 var (
 	offsets     = []seccomp.Kind{seccomp.Unknown, seccomp.Regular, seccomp.Directory, seccomp.Device, seccomp.Queue}
 	directories = []seccomp.Kind{seccomp.Unknown, seccomp.Directory}
-	leases      = []seccomp.Kind{seccomp.Unknown, seccomp.Regular, seccomp.Directory}
+	leases      = []seccomp.Kind{seccomp.Unknown, seccomp.Regular, seccomp.Directory, seccomp.Queue, seccomp.Event}
 	sockets     = []seccomp.Kind{seccomp.Unknown, seccomp.Socket, seccomp.UnixSocket, seccomp.UnixListener}
 	queues      = []seccomp.Kind{seccomp.Unknown, seccomp.Queue}
 	devices     = []seccomp.Kind{seccomp.Unknown, seccomp.Device}
