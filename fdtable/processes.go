@@ -11,10 +11,14 @@ type Process struct {
 	PID    int
 	Parent int    // 0 for one that has none, or none that can be seen
 	Name   string // the thread's name, as set by itself: up to 15 raw bytes; see Printable
+
+	// Started is when it began, in clock ticks since the machine started: what has the same number and another start is
+	// another process.
+	Started uint64
 }
 
-// parseStat reads the beginning of /proc/PID/stat: number, name in parentheses, state, parent. The name may hold anything, also
-// parentheses and blanks: it ends at the last parenthesis.
+// parseStat reads the beginning of /proc/PID/stat: number, name in parentheses, state, parent, and the start further on. The
+// name may hold anything, also parentheses and blanks: it ends at the last parenthesis.
 func parseStat(data []byte) (Process, bool) {
 	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
 	if open < 0 || end < open {
@@ -26,7 +30,12 @@ func parseStat(data []byte) (Process, bool) {
 		return Process{}, false
 	}
 	parent, err2 := strconv.Atoi(fields[1])
-	return Process{PID: pid, Parent: parent, Name: string(data[open+1 : end])}, err2 == nil
+	p := Process{PID: pid, Parent: parent, Name: string(data[open+1 : end])}
+	const started = 22 - 3 // field 22 of proc(5), where the state is field 3
+	if len(fields) > started {
+		p.Started, _ = strconv.ParseUint(fields[started], 10, 64)
+	}
+	return p, err2 == nil
 }
 
 // Tree picks the process with the number and all that descend from it, parents before children; nothing where there is no

@@ -337,9 +337,10 @@ func TestParseStat(t *testing.T) {
 		want Process
 		ok   bool
 	}{
-		{"12 (sh) S 1 12 12 0 -1", Process{12, 1, "sh"}, true},
-		{"12 (a) b (c) S 7 1", Process{12, 7, "a) b (c"}, true},
-		{"12 (new\nline) R 0 1", Process{12, 0, "new\nline"}, true},
+		{"12 (sh) S 1 12 12 0 -1", Process{12, 1, "sh", 0}, true},
+		{"12 (a) b (c) S 7 1", Process{12, 7, "a) b (c", 0}, true},
+		{"12 (new\nline) R 0 1", Process{12, 0, "new\nline", 0}, true},
+		{"12 (sh) S 1 12 12 0 -1 0 5 6 7 8 9 10 11 12 20 0 1 0 4711 99", Process{12, 1, "sh", 4711}, true},
 		{"12 sh S 1", Process{}, false},
 		{"x (sh) S 1", Process{}, false},
 		{"12 (sh) S", Process{}, false},
@@ -353,7 +354,7 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestTree(t *testing.T) {
-	all := []Process{{1, 0, ""}, {2, 1, ""}, {3, 2, ""}, {4, 1, ""}, {5, 3, ""}, {8, 9, ""}, {9, 8, ""}}
+	all := []Process{{1, 0, "", 0}, {2, 1, "", 0}, {3, 2, "", 0}, {4, 1, "", 0}, {5, 3, "", 0}, {8, 9, "", 0}, {9, 8, "", 0}}
 	numbers := func(tree []Process) (pids []int) {
 		for _, p := range tree {
 			pids = append(pids, p.PID)

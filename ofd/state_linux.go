@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -75,15 +74,7 @@ func describe(fd int) (s State, err error) {
 	if s.Offset, err = offsetOf(fd); err != nil {
 		return State{}, err
 	}
-	var owner struct{ kind, id int32 }
-	if err := fcntlPointer(fd, unix.F_GETOWN_EX, unsafe.Pointer(&owner)); err != nil {
-		return State{}, err
-	}
-	if owner.id != 0 {
-		s.Owner = Owner{Type: int(owner.kind), ID: int(owner.id)}
-	}
-	signal, err := unix.FcntlInt(uintptr(fd), unix.F_GETSIG, 0)
-	s.Signal = syscall.Signal(signal)
+	s.Owner, s.Signal, err = ownerOf(fd)
 	return s, err
 }
 
