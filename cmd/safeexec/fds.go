@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -16,106 +16,100 @@ import (
 // exitFound is a subcommand's status for: something found or fallen back, or a process gone.
 const exitFound = 1
 
-// fdsCommand lists descriptors: those that safeexec itself inherited, or all of the processes that are named.
+// fdsCommand lists descriptors: those that safeexec itself inherited, or all of the processes that are selected.
 func fdsCommand() *cli.Command {
 	return &cli.Command{
-		Name:            "fds",
-		Usage:           "list descriptors: number, kind, access, flags, offset, locks, target",
-		UsageText:       "safeexec fds [--pid PID]... [--json]",
-		Description:     "Without a selection, lists what safeexec itself inherited; --pid $$ is the shell.",
+		Name:      "fds",
+		Usage:     "list descriptors: number, kind, access, flags, offset, locks, target; and which of them share a description",
+		UsageText: "safeexec fds [--pid PID | --tree PID | --cgroup PATH]... [--shared] [--json | --dot]",
+		Description: "Without a selection, lists what safeexec itself inherited; --pid $$ is the shell. With --shared and no\n" +
+			"selection it looks at every process that you may see. safeexec itself is left out where no --pid names it.",
 		HideHelpCommand: true,
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "pid", Usage: "list the descriptors of process `PID`; repeatable"},
+			&cli.GenericFlag{Name: "pid", Value: new(words), Usage: "the process `PID`; repeatable, like all selections"},
+			&cli.GenericFlag{Name: "tree", Value: new(words), Usage: "the process `PID` and all that descend from it"},
+			&cli.GenericFlag{Name: "cgroup", Value: new(words), Usage: "the processes of the cgroup `PATH`, and of those below it"},
+			&cli.BoolFlag{Name: "shared", Usage: "list descriptions that several descriptors refer to, and which"},
 			&cli.BoolFlag{Name: "json", Usage: "write JSON for programs"},
+			&cli.BoolFlag{Name: "dot", Usage: "write a picture of processes, descriptors and descriptions, for Graphviz's dot"},
 		},
 		Action: runFds,
 	}
 }
 
+// words are the values of a repeatable option as they were given. (The library would split them at commas.)
+type words []string
+
+func (w *words) Set(value string) error { *w = append(*w, value); return nil }
+func (w *words) String() string         { return strings.Join(*w, " ") }
+
+func wordsOf(c *cli.Context, name string) []string { return *c.Generic(name).(*words) }
+
 func runFds(c *cli.Context) error {
-	pids, err := parsePIDs(c.StringSlice("pid"))
-	if err == nil && c.Args().Present() {
-		err = fmt.Errorf("unexpected argument %q", c.Args().First())
-	}
-	if err != nil {
+	if err := listFds(c); err != nil {
+		var coder cli.ExitCoder
+		if errors.As(err, &coder) {
+			return err
+		}
 		return cli.Exit("fds: "+err.Error(), exitFailed)
 	}
-	listings, err := listProcesses(pids)
+	return nil
+}
+
+func listFds(c *cli.Context) error {
+	chosen, err := parseSelection(c)
 	if err != nil {
-		return cli.Exit("fds: "+err.Error(), exitFailed)
+		return err
 	}
-	if c.Bool("json") {
-		err = writeListingsJSON(c.App.Writer, listings)
-	} else {
-		err = writeListings(c.App.Writer, listings, len(pids) > 0, mayPaint(c.App.Writer))
-	}
+	reader, err := fdtable.NewReader()
 	if err != nil {
-		return cli.Exit("fds: "+err.Error(), exitFailed)
+		return err
+	}
+	defer reader.Close()
+	p := startProgress(c.App.ErrWriter)
+	defer p.stop()
+	listings, err := chosen.list(reader, p, c.Bool("shared"))
+	if err != nil {
+		return err
+	}
+	var s sharing
+	if c.Bool("shared") || c.Bool("dot") {
+		p.say("comparing descriptions")
+		if s, err = findSharing(reader, listings, !c.Bool("shared")); err != nil {
+			return err
+		}
+	}
+	p.stop()
+	if err := writeFds(c, chosen, listings, s); err != nil {
+		return err
 	}
 	return reportFailures(c, listings)
 }
 
-func parsePIDs(words []string) ([]int, error) {
-	var pids []int
-	for _, word := range words {
-		pid, err := strconv.Atoi(word)
-		if err != nil || pid <= 0 {
-			return nil, fmt.Errorf("--pid %s: not the number of a process", fdtable.Printable(word))
+func writeFds(c *cli.Context, chosen selection, listings []listing, s sharing) error {
+	w := c.App.Writer
+	if c.Bool("dot") {
+		return writeDot(w, listings, s.descriptions)
+	}
+	if c.Bool("shared") {
+		if c.Bool("json") {
+			return writeSharingJSON(w, listings, s)
 		}
-		if !slices.Contains(pids, pid) {
-			pids = append(pids, pid)
-		}
+		return writeSharing(w, listings, s, mayPaint(w))
 	}
-	return pids, nil
+	if c.Bool("json") {
+		return writeListingsJSON(w, listings)
+	}
+	return writeListings(w, listings, !chosen.own, mayPaint(w))
 }
 
-// A listing is one process with its descriptors, or with the reason why they can't be listed.
-type listing struct {
-	process     fdtable.Process
-	descriptors []fdtable.Descriptor
-	err         error
-}
-
-// listProcesses lists the named processes, or what this one inherited. It fails as a whole only where no process could be
-// listed at all.
-func listProcesses(pids []int) ([]listing, error) {
-	reader, err := fdtable.NewReader()
-	if err != nil {
-		return nil, err
-	}
-	defer reader.Close()
-	if len(pids) == 0 {
-		own, err := listInherited(reader)
-		return []listing{own}, err
-	}
-	var listings []listing
-	for _, pid := range pids {
-		l := listing{process: fdtable.Process{PID: pid}}
-		if l.descriptors, l.err = reader.List(pid); l.err == nil {
-			l.process, l.err = reader.Process(pid)
-		}
-		listings = append(listings, l)
-	}
-	return listings, nil
-}
-
-// listInherited lists this process's descriptors without close-on-exec: an exec closes those that have it, so they are the
-// Go runtime's. (On a 0, 1 or 2 that was closed, the runtime has opened /dev/null before we could look.)
-func listInherited(reader *fdtable.Reader) (l listing, err error) {
-	if l.process, err = reader.Process(0); err != nil {
-		return l, err
-	}
-	l.descriptors, err = reader.List(0)
-	l.descriptors = slices.DeleteFunc(l.descriptors, func(d fdtable.Descriptor) bool { return d.CloseOnExec })
-	return l, err
-}
-
-// reportFailures writes a line for each process that couldn't be listed, and turns the worst into the exit status.
+// reportFailures writes a line for each process that couldn't be listed and should have been, and turns the worst into the
+// exit status.
 func reportFailures(c *cli.Context, listings []listing) error {
 	status := 0
 	for _, l := range listings {
-		if l.err == nil {
+		if l.err == nil || l.unseen() || l.left() {
 			continue
 		}
 		fmt.Fprintln(c.App.ErrWriter, "safeexec: fds:", l.err)
@@ -133,10 +127,13 @@ func reportFailures(c *cli.Context, listings []listing) error {
 
 // mayPaint reports whether colours are welcome: on a terminal that knows them, unless NO_COLOR says otherwise
 // (no-color.org).
-func mayPaint(w any) bool {
-	if w != os.Stdout || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" {
+func mayPaint(w any) bool { return w == os.Stdout && os.Getenv("NO_COLOR") == "" && isTerminal(1) }
+
+// isTerminal reports whether a descriptor is a terminal that understands more than lines.
+func isTerminal(fd int) bool {
+	if slices.Contains([]string{"", "dumb"}, os.Getenv("TERM")) {
 		return false
 	}
-	d, err := fdtable.Inspect(1)
+	d, err := fdtable.Inspect(fd)
 	return err == nil && d.Kind == fdtable.KindTerminal
 }

@@ -19,12 +19,12 @@ import (
 //	  error              only when it couldn't be listed: an errno's name or a text, such as "ESRCH" for a process that is gone
 //	  descriptors        list of objects, by number; empty when it couldn't be listed
 //	    number           number
+//	    close_on_exec    true or false
 //	    kind             string: "file", "directory", "pipe", "fifo", "socket", "terminal", "pty-master", "memory-device",
 //	                     "char-device", "block-device", "memfd", "eventfd", "epoll", "pidfd", "anon-inode", ...: the Kinds of
 //	                     package fdtable; new ones may come
 //	    access           "read", "write", "read-write", "path" (O_PATH) or "none" (ioctl only)
 //	    flags            list of strings: the status flags by their names in open(2)
-//	    close_on_exec    true or false
 //	    offset           number; null where the kind has none
 //	    locks            list of objects
 //	      type           "flock", "ofd", "posix", "lease" or "delegation"
@@ -59,11 +59,16 @@ type processJSON struct {
 }
 
 type descriptorJSON struct {
-	Number      int         `json:"number"`
+	Number      int  `json:"number"`
+	CloseOnExec bool `json:"close_on_exec"`
+	stateJSON
+}
+
+// stateJSON is what belongs to the description.
+type stateJSON struct {
 	Kind        string      `json:"kind"`
 	Access      string      `json:"access"`
 	Flags       []string    `json:"flags"`
-	CloseOnExec bool        `json:"close_on_exec"`
 	Offset      *int64      `json:"offset"`
 	Locks       []lockJSON  `json:"locks"`
 	Target      string      `json:"target"`
@@ -135,9 +140,13 @@ func errorName(err error) string {
 }
 
 func newDescriptorJSON(d fdtable.Descriptor) descriptorJSON {
-	j := descriptorJSON{
-		Number: d.Number, Kind: string(d.Kind), Access: d.Flags.Access(), Flags: append([]string{}, d.Flags.Names()...),
-		CloseOnExec: d.CloseOnExec, Locks: []lockJSON{}, Target: d.Target, Device: d.Device.String(), Inode: d.Inode,
+	return descriptorJSON{d.Number, d.CloseOnExec, newStateJSON(d, d.Locks)}
+}
+
+func newStateJSON(d fdtable.Descriptor, locks []fdtable.Lock) stateJSON {
+	j := stateJSON{
+		Kind: string(d.Kind), Access: d.Flags.Access(), Flags: append([]string{}, d.Flags.Names()...),
+		Locks: []lockJSON{}, Target: d.Target, Device: d.Device.String(), Inode: d.Inode,
 	}
 	if hasOffset(d) {
 		j.Offset = &d.Offset
@@ -148,7 +157,7 @@ func newDescriptorJSON(d fdtable.Descriptor) descriptorJSON {
 	if d.Detail != "" {
 		j.Detail = &d.Detail
 	}
-	for _, l := range d.Locks {
+	for _, l := range locks {
 		j.Locks = append(j.Locks, newLockJSON(l))
 	}
 	if s := d.Socket; s != nil {

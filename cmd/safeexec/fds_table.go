@@ -14,9 +14,10 @@ import (
 
 // A column of a table for people. The last one isn't padded.
 type column struct {
-	title string
-	right bool   // aligned to the right
-	paint string // SGR parameters of its cells
+	title  string
+	right  bool   // aligned to the right
+	paint  string // SGR parameters of its cells
+	indent int    // blanks before it
 }
 
 const (
@@ -63,6 +64,7 @@ func writeRow(w io.Writer, columns []column, widths []int, cells []string, paint
 			continue
 		}
 		pad := widths[i] - utf8.RuneCountInString(cell)
+		gap += columns[i].indent
 		if columns[i].right {
 			gap, pad = gap+pad, 0
 		}

@@ -80,15 +80,15 @@ func TestListingsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"processes":[{"pid":7,"name":"a\u001b[2Jb","descriptors":[` +
-		`{"number":3,"kind":"file","access":"read-write","flags":["O_APPEND"],"close_on_exec":false,"offset":9223372036854775807,"locks":[` +
+		`{"number":3,"close_on_exec":false,"kind":"file","access":"read-write","flags":["O_APPEND"],"offset":9223372036854775807,"locks":[` +
 		`{"type":"ofd","mode":"write","state":"advisory","pid":null,"start":5,"end":null},` +
 		`{"type":"posix","mode":"read","state":"advisory","pid":9,"start":0,"end":4}],` +
 		`"target":"/tmp/\ufffd\n (deleted)","target_bytes":"L3RtcC//CiAoZGVsZXRlZCk=","device":"8:1","inode":18446744073709551615,` +
 		`"detail":null,"socket":null},` +
-		`{"number":4,"kind":"socket","access":"read-write","flags":[],"close_on_exec":true,"offset":null,"locks":[],"target":"socket:[8]",` +
+		`{"number":4,"close_on_exec":true,"kind":"socket","access":"read-write","flags":[],"offset":null,"locks":[],"target":"socket:[8]",` +
 		`"device":"0:0","inode":0,"detail":null,` +
 		`"socket":{"family":"unix","type":"stream","protocol":"","state":"listening","local":"@\u001b","peer":""}},` +
-		`{"number":5,"kind":"pidfd","access":"read","flags":[],"close_on_exec":false,"offset":null,"locks":[],"target":"anon_inode:[pidfd]",` +
+		`{"number":5,"close_on_exec":false,"kind":"pidfd","access":"read","flags":[],"offset":null,"locks":[],"target":"anon_inode:[pidfd]",` +
 		`"device":"0:0","inode":0,"detail":"pid 12","socket":null}]},` +
 		`{"pid":8,"name":null,"error":"ESRCH","descriptors":[]}]}`
 	var got bytes.Buffer
@@ -114,7 +114,7 @@ func TestParsePIDs(t *testing.T) {
 		{[]string{""}, "[]", true},
 		{[]string{"99999999999999999999"}, "[]", true},
 	} {
-		got, err := parsePIDs(c.words)
+		got, err := parsePIDs("--pid", c.words)
 		if fmt.Sprint(got) != c.want || (err != nil) != c.fails {
 			t.Errorf("%q: %v, %v", c.words, got, err)
 		}
