@@ -30,9 +30,9 @@ func fdsCommand() *cli.Command {
 			&cli.GenericFlag{Name: "pid", Value: new(words), Usage: "the process `PID`; repeatable, like all selections"},
 			&cli.GenericFlag{Name: "tree", Value: new(words), Usage: "the process `PID` and all that descend from it"},
 			&cli.GenericFlag{Name: "cgroup", Value: new(words), Usage: "the processes of the cgroup `PATH`, and of those below it"},
-			&cli.BoolFlag{Name: "shared", Usage: "list descriptions that several descriptors refer to, and which"},
-			&cli.BoolFlag{Name: "json", Usage: "write JSON for programs"},
-			&cli.BoolFlag{Name: "dot", Usage: "write a picture of processes, descriptors and descriptions, for Graphviz's dot"},
+			&cli.BoolFlag{Name: "shared", DisableDefaultText: true, Usage: "list descriptions that several descriptors refer to, and which"},
+			&cli.BoolFlag{Name: "json", DisableDefaultText: true, Usage: "write JSON for programs"},
+			&cli.BoolFlag{Name: "dot", DisableDefaultText: true, Usage: "write a picture of processes, descriptors and descriptions, for Graphviz's dot"},
 		},
 		Action: runFds,
 	}
