@@ -3,7 +3,6 @@ package fdtable
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"path"
 	"slices"
 
@@ -16,11 +15,11 @@ import (
 func (r *Reader) CgroupProcesses(name string) ([]int, error) {
 	fd, err := r.openCgroup(path.Clean("/" + name))
 	if err != nil {
-		return nil, fmt.Errorf("cgroup %s: %w", Printable(name), err)
+		return nil, failed("cgroup "+Printable(name), err)
 	}
 	pids, err := r.walkCgroup(fd, nil, true)
 	if err != nil {
-		return nil, fmt.Errorf("cgroup %s: %w", Printable(name), err)
+		return nil, failed("cgroup "+Printable(name), err)
 	}
 	slices.Sort(pids)
 	return slices.Compact(pids), nil

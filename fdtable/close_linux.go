@@ -2,7 +2,6 @@ package fdtable
 
 import (
 	"bytes"
-	"fmt"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -79,7 +78,7 @@ func tableSize() (int, error) {
 	line, _, _ := bytes.Cut(rest, []byte("\n"))
 	size, err := strconv.Atoi(string(bytes.TrimSpace(line)))
 	if !ok || err != nil {
-		return 0, fmt.Errorf("%s: no FDSize in it", path)
+		return 0, failed(path + ": no FDSize in it")
 	}
 	return size, nil
 }
@@ -89,20 +88,20 @@ func tableSize() (int, error) {
 func readProc(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, failed(path, err)
 	}
 	defer unix.Close(fd)
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, failed(path, err)
 	}
 	if fs.Type != unix.PROC_SUPER_MAGIC {
-		return nil, fmt.Errorf("%s is not procfs", path)
+		return nil, failed(path + " is not procfs")
 	}
 	buffer := make([]byte, 4096)
 	n, err := unix.Read(fd, buffer)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, failed(path, err)
 	}
 	return buffer[:n], nil
 }

@@ -2,8 +2,8 @@ package fdtable
 
 import (
 	"cmp"
-	"fmt"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +17,7 @@ func Inspect(fd int) (Descriptor, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-		return Descriptor{Number: fd}, fmt.Errorf("descriptor %d is not open: %w", fd, err)
+		return Descriptor{Number: fd}, failed("descriptor "+strconv.Itoa(fd)+" is not open", err)
 	}
 	r, err := NewReader()
 	if err != nil {
@@ -31,7 +31,7 @@ func Inspect(fd int) (Descriptor, error) {
 	defer t.close()
 	d, err := r.read(t, fd)
 	if err != nil {
-		return Descriptor{Number: fd}, fmt.Errorf("descriptor %d: %w", fd, err)
+		return Descriptor{Number: fd}, failed("descriptor "+strconv.Itoa(fd), err)
 	}
 	return d, nil
 }
@@ -43,7 +43,7 @@ func bare(fd int, because error) (Descriptor, error) {
 	var fs unix.Statfs_t
 	cloexec, err2 := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	if err = cmp.Or(err, err2, unix.Fstat(fd, &st), unix.Fstatfs(fd, &fs)); err != nil {
-		return Descriptor{Number: fd}, fmt.Errorf("descriptor %d: %w", fd, err)
+		return Descriptor{Number: fd}, failed("descriptor "+strconv.Itoa(fd), err)
 	}
 	s := statusOf(&st)
 	d := Descriptor{

@@ -3,7 +3,6 @@ package fdtable
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"runtime"
 	"slices"
 	"strconv"
@@ -72,7 +71,7 @@ func NewReader() (*Reader, error) {
 	}
 	if err != nil { // a /proc of another PID namespace
 		unix.Close(proc)
-		return nil, fmt.Errorf("%w: /proc/self: %w", ErrNoProc, err)
+		return nil, failed("", ErrNoProc, failed("/proc/self", err))
 	}
 	return r, nil
 }
@@ -231,13 +230,14 @@ func (t *table) close() {
 
 // failed names the process. A process that is gone shows as ENOENT or ESRCH, depending on how far the kernel got.
 func (t *table) failed(err error) error {
+	process := "process " + strconv.Itoa(t.pid)
 	switch {
 	case err == unix.ENOENT || err == unix.ESRCH:
-		return fmt.Errorf("process %d: %w", t.pid, unix.ESRCH)
+		return failed(process, unix.ESRCH)
 	case err == unix.EACCES || err == unix.EPERM:
-		return fmt.Errorf("process %d: its descriptors are not ours to see: %w", t.pid, err)
+		return failed(process+": its descriptors are not ours to see", err)
 	}
-	return fmt.Errorf("process %d: %w", t.pid, err)
+	return failed(process, err)
 }
 
 // alive reports whether the process is still there.
@@ -285,7 +285,7 @@ func (r *Reader) read(t *table, n int) (Descriptor, error) {
 	}
 	info, ok := parseFdinfo(data)
 	if !ok {
-		return Descriptor{}, fmt.Errorf("fdinfo/%d can't be understood: %w", n, unix.EPROTO)
+		return Descriptor{}, failed("fdinfo/"+strconv.Itoa(n)+" can't be understood", unix.EPROTO)
 	}
 	d := Descriptor{
 		Number: n, Target: target, Offset: info.offset, Locks: info.locks, Inode: info.inode,

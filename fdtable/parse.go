@@ -1,7 +1,6 @@
 package fdtable
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -36,7 +35,7 @@ func (i Item) String() string {
 // @offset behind it. Which of the forms an option takes is the option's business. The error names the item.
 func ParseList(list string) ([]Item, error) {
 	if strings.TrimSpace(list) == "" {
-		return nil, fmt.Errorf("the list is empty")
+		return nil, failed("the list is empty")
 	}
 	var items []Item
 	for _, text := range strings.Split(list, ",") {
@@ -52,11 +51,11 @@ func ParseList(list string) ([]Item, error) {
 func parseItem(text string) (Item, error) {
 	body, suffix, hasSuffix := strings.Cut(text, "@")
 	if hasSuffix && suffix != "append" && suffix != "offset" {
-		return Item{}, fmt.Errorf("%q has an unknown ending; there are @append and @offset", text)
+		return Item{}, failed(strconv.Quote(text) + " has an unknown ending; there are @append and @offset")
 	}
 	if body == "all" {
 		if hasSuffix {
-			return Item{}, fmt.Errorf("%q: all takes no ending", text)
+			return Item{}, failed(strconv.Quote(text) + ": all takes no ending")
 		}
 		return Item{All: true, To: -1}, nil
 	}
@@ -76,7 +75,7 @@ func parseItem(text string) (Item, error) {
 		}
 		last, err := parseNumber(text, body[i+1:])
 		if err == nil && last < first {
-			err = fmt.Errorf("%q runs backwards", text)
+			err = failed(strconv.Quote(text) + " runs backwards")
 		}
 		return Item{First: first, Last: last, To: -1, Suffix: suffix}, err
 	}
@@ -88,21 +87,21 @@ func parseItem(text string) (Item, error) {
 func parseNumber(item, digits string) (int, error) {
 	if digits == "" {
 		if item == "" {
-			return 0, fmt.Errorf("an item of the list is empty")
+			return 0, failed("an item of the list is empty")
 		}
-		return 0, fmt.Errorf("%q lacks a number", item)
+		return 0, failed(strconv.Quote(item) + " lacks a number")
 	}
 	if digits[0] == '-' {
-		return 0, fmt.Errorf("%q is negative", item)
+		return 0, failed(strconv.Quote(item) + " is negative")
 	}
 	for i := range len(digits) {
 		if digits[i] < '0' || digits[i] > '9' {
-			return 0, fmt.Errorf("%q is not a descriptor number", item)
+			return 0, failed(strconv.Quote(item) + " is not a descriptor number")
 		}
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n > math.MaxInt32 {
-		return 0, fmt.Errorf("%q is above the largest number that a descriptor can have, %d", item, math.MaxInt32)
+		return 0, failed(strconv.Quote(item) + " is above the largest number that a descriptor can have, " + strconv.Itoa(math.MaxInt32))
 	}
 	return int(n), nil
 }

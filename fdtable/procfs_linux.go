@@ -1,7 +1,6 @@
 package fdtable
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +16,7 @@ import (
 func openProc() (int, error) {
 	fd, err := openAt(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
-		return -1, fmt.Errorf("%w: %w", ErrNoProc, err)
+		return -1, failed("", ErrNoProc, err)
 	}
 	if err := mustBeProc(fd); err != nil {
 		unix.Close(fd)
@@ -42,10 +41,10 @@ func openProcDirectory(at int, name string, flags int) (int, error) {
 func mustBeProc(fd int) error {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return fmt.Errorf("%w: %w", ErrNoProc, err)
+		return failed("", ErrNoProc, err)
 	}
 	if fs.Type != unix.PROC_SUPER_MAGIC {
-		return fmt.Errorf("%w: it isn't procfs", ErrNoProc)
+		return failed("", ErrNoProc, failed("it isn't procfs"))
 	}
 	return nil
 }
@@ -113,13 +112,13 @@ func isBinder(driver string) bool { return strings.Contains(driver, "binder") }
 func (r *Reader) Processes() ([]Process, error) {
 	fd, err := openProcDirectory(r.proc, ".", unix.O_RDONLY)
 	if err != nil {
-		return nil, fmt.Errorf("processes: %w", err)
+		return nil, failed("processes", err)
 	}
 	defer unix.Close(fd)
 	all := &table{links: fd}
 	pids, err := all.numbers(r.big[:])
 	if err != nil {
-		return nil, fmt.Errorf("processes: %w", err)
+		return nil, failed("processes", err)
 	}
 	processes := make([]Process, 0, len(pids))
 	for _, pid := range pids {

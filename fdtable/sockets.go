@@ -3,7 +3,6 @@ package fdtable
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"strconv"
 	"strings"
 )
@@ -256,12 +255,16 @@ func withoutPort(address string) string {
 func parseHexAddress(field string) (string, bool) {
 	host, port, ok := strings.Cut(field, ":")
 	number, err1 := strconv.ParseUint(port, 16, 16)
-	address, err2 := hex.DecodeString(host)
-	if !ok || err1 != nil || err2 != nil || (len(address) != 4 && len(address) != 16) {
+	if !ok || err1 != nil || (len(host) != 8 && len(host) != 32) {
 		return "", false
 	}
-	for word := address; len(word) > 0; word = word[4:] {
-		binary.NativeEndian.PutUint32(word, binary.BigEndian.Uint32(word))
+	var address []byte
+	for word := host; len(word) > 0; word = word[8:] {
+		value, err := strconv.ParseUint(word[:8], 16, 32)
+		if err != nil {
+			return "", false
+		}
+		address = binary.NativeEndian.AppendUint32(address, uint32(value))
 	}
 	return formatAddress(address, int(number), ""), true
 }

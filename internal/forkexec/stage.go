@@ -1,7 +1,7 @@
 package forkexec
 
 import (
-	"fmt"
+	"strconv"
 	"syscall"
 )
 
@@ -82,9 +82,9 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Number >= 0 {
-		return fmt.Sprintf("%v %d: %v", e.Stage, e.Number, e.Errno)
+		return e.Stage.String() + " " + strconv.Itoa(e.Number) + ": " + e.Errno.Error()
 	}
-	return fmt.Sprintf("%v: %v", e.Stage, e.Errno)
+	return e.Stage.String() + ": " + e.Errno.Error()
 }
 
 func (e *Error) Unwrap() error { return e.Errno }

@@ -12,7 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/forkexec"
 	"github.com/safeexec/safeexec/internal/inherit"
+	"github.com/safeexec/safeexec/internal/search"
 	"github.com/safeexec/safeexec/spawn"
 )
 
@@ -118,20 +120,26 @@ func (o *Options) act(t *table, path string, env environment) *act {
 // parentAtStart is who started us: should it be gone when the command is to die with it, nobody would tell.
 var parentAtStart = os.Getppid()
 
-// findCommand looks the command up in PATH. Without one it goes by what confstr(3) says, as execvp(3) does.
+// findCommand looks the command up in PATH. Without one it goes by execvp(3)'s default.
 func findCommand(name string, env environment) (string, error) {
 	if name == "" {
 		return "", errors.New("the command's name is empty")
 	}
-	search, ok := env.get("PATH")
+	path, ok := env.get("PATH")
 	if !ok {
-		search = "/bin:/usr/bin"
+		path = search.DefaultPath
 	}
-	path, err := spawn.Find(name, search)
+	found, err := search.Find(name, path)
 	if err != nil {
 		return "", &spawn.StartError{Path: name, Stage: stageExecute, Number: none, Err: err}
 	}
-	return path, nil
+	return found, nil
+}
+
+// FailStart reports a command that the kernel didn't take, and returns the exit status for that.
+func FailStart(path string, refusal *forkexec.Error, stderr io.Writer) int {
+	err := &spawn.StartError{Path: path, Stage: refusal.Stage.String(), Number: refusal.Number, Err: refusal.Errno}
+	return new(Options).Fail(explain(err), stderr)
 }
 
 // explain says what the kernel's "no such file" means for a program that was there a moment ago.

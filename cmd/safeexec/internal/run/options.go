@@ -235,28 +235,6 @@ func matches(name, written string) bool {
 	return len(written) == len(name)+dashes && written[dashes:] == name && written[:dashes] == "--"[:dashes]
 }
 
-// Plain parses a command line that does nothing but run a command; of anything else, and of any error, it says no.
-func Plain(args []string) (o *Options, command []string, ok bool) {
-	if len(args) > 0 && IsSubcommand(args[0]) {
-		return nil, nil, false
-	}
-	o, command, err := Parse(args)
-	return o, command, err == nil && len(command) > 0 && !bool(o.help) && !bool(o.version)
-}
-
-// Subcommands are words that aren't commands when they stand first.
-var Subcommands = []string{"fds", "policy", "check"}
-
-// IsSubcommand reports whether the first word of a command line is a subcommand.
-func IsSubcommand(word string) bool {
-	for _, name := range Subcommands {
-		if word == name {
-			return true
-		}
-	}
-	return false
-}
-
 // An UnknownOption is the error for an option that doesn't exist.
 type UnknownOption struct {
 	Name string // as it was written

@@ -1,21 +1,24 @@
-package spawn
+// Package search looks commands up in PATH.
+package search
 
 import (
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
+// DefaultPath is where commands are sought when there is no PATH at all, as execvp(3) does.
+const DefaultPath = "/bin:/usr/bin"
+
 // Find looks a command up as execvp(3) does: a name with a slash is a path, any other is sought in the directories of path, the
 // value of PATH, where an empty one is the working directory. The error is a kernel's: unix.ENOENT where there is no such
-// file, unix.EACCES where what there is may not be executed. LookPath differs in refusing relative directories (ErrDot).
+// file, unix.EACCES where what there is may not be executed. (os/exec's LookPath refuses relative directories.)
 func Find(name, path string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, executable(name)
 	}
 	reason := error(unix.ENOENT)
-	for _, dir := range filepath.SplitList(path) {
+	for dir := range strings.SplitSeq(path, ":") {
 		if dir == "" {
 			dir = "."
 		}

@@ -1,0 +1,24 @@
+package fdtable
+
+// A failure is an error with words before it, as fmt.Errorf with %w would make it. This package, and the others that the start
+// of a command needs, do without fmt, to be initialised before it: see cmd/safeexec/internal/first.
+type failure struct {
+	what   string
+	errors []error
+}
+
+// failed puts words before errors, which errors.Is and errors.As find.
+func failed(what string, errors ...error) error { return &failure{what, errors} }
+
+func (f *failure) Error() string {
+	text := f.what
+	for _, err := range f.errors {
+		if text != "" {
+			text += ": "
+		}
+		text += err.Error()
+	}
+	return text
+}
+
+func (f *failure) Unwrap() []error { return f.errors }
