@@ -104,7 +104,7 @@ func (o *Options) act(t *table, path string, env environment) *act {
 		Alone:      true,
 	}}
 	for _, n := range []number{{2, true}, o.statusFD} {
-		if n.set && fdtable.Inherited(n.n) {
+		if n.set && fdtable.Inherited(n.n) && writable(n.n) {
 			a.attr.Spare = append(a.attr.Spare, n.n)
 		}
 	}

@@ -132,10 +132,14 @@ func (e environment) jobserverDescriptors() ([]int, error) {
 }
 
 // parseJobserver reads MAKEFLAGS: --jobserver-auth=R,W (make 4.2), --jobserver-fds=R,W (before), --jobserver-auth=fifo:PATH
-// (make 4.4, no descriptors); negative numbers mean that make has closed them. The last one counts, as in make.
+// (make 4.4, no descriptors); negative numbers mean that make has closed them. The last one counts, as in make. Behind -- are
+// variables, which may have anything in them.
 func parseJobserver(flags string) ([]int, error) {
 	var auth string
-	for _, word := range strings.Fields(flags) {
+	for _, word := range makeWords(flags) {
+		if word == "--" {
+			break
+		}
 		for _, name := range []string{"--jobserver-auth=", "--jobserver-fds="} {
 			if value, ok := strings.CutPrefix(word, name); ok {
 				auth = value
@@ -158,4 +162,28 @@ func parseJobserver(flags string) ([]int, error) {
 		return []int{int(read)}, nil
 	}
 	return []int{int(read), int(write)}, nil
+}
+
+// makeWords splits MAKEFLAGS as make does: at blanks, but for those behind a backslash.
+func makeWords(flags string) []string {
+	var words []string
+	var word []byte
+	inWord := false
+	for i := 0; i < len(flags); i++ {
+		switch c := flags[i]; {
+		case c == ' ' || c == '\t':
+			if inWord {
+				words = append(words, string(word))
+			}
+			word, inWord = nil, false
+			continue
+		case c == '\\' && i+1 < len(flags):
+			i++
+		}
+		word, inWord = append(word, flags[i]), true
+	}
+	if inWord {
+		words = append(words, string(word))
+	}
+	return words
 }

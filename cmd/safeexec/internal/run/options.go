@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/safeexec/safeexec/fdtable"
@@ -164,7 +165,7 @@ var Table = []Option{
 func (o *Options) Wants() (help, version bool) { return bool(o.help), bool(o.version) }
 
 // Parse reads the options up to the first argument that is none, or to --; the rest is the command. It returns the options
-// beside an error too, for the report of it.
+// beside an error too, for the report of it: a value that is refused doesn't keep a --json-status-fd behind it from being read.
 func Parse(args []string) (*Options, []string, error) {
 	o := &Options{}
 	rest, err := parseOptions(o, Table, args)
@@ -174,6 +175,7 @@ func Parse(args []string) (*Options, []string, error) {
 // parseOptions reads options of a table into o. Options are written --name VALUE, --name=VALUE, -k VALUE or -kVALUE, and
 // toggles --name. (Package flag would do, but for its errors' wording; and building its tables shows in the start-up time.)
 func parseOptions(o *Options, table []Option, args []string) ([]string, error) {
+	var refused error
 	for len(args) > 0 {
 		arg := args[0]
 		if len(arg) < 2 || arg[0] != '-' {
@@ -194,21 +196,32 @@ func parseOptions(o *Options, table []Option, args []string) ([]string, error) {
 		switch {
 		case option == nil:
 			name, _, _ = strings.Cut(arg, "=")
-			return nil, &UnknownOption{Name: name}
+			return nil, first(refused, &UnknownOption{Name: name})
 		case option.Toggle && hasValue:
-			return nil, fmt.Errorf("%s takes no value", name)
+			return nil, first(refused, fmt.Errorf("%s takes no value", name))
 		case !hasValue && (option.Toggle || option.Bare != ""):
 			value = option.Bare
 		case !hasValue && len(args) == 0:
-			return nil, fmt.Errorf("%s needs a value", name)
+			return nil, first(refused, fmt.Errorf("%s needs a value", name))
 		case !hasValue:
 			value, args = args[0], args[1:]
 		}
 		if err := option.value(o).Set(value); err != nil {
-			return nil, about(name, none, err)
+			refused = first(refused, about(name, none, err))
 		}
 	}
+	if refused != nil {
+		return nil, refused
+	}
 	return args, nil
+}
+
+// first is the earlier of two errors, the later where there is none.
+func first(earlier, later error) error {
+	if earlier != nil {
+		return earlier
+	}
+	return later
 }
 
 // find returns the option that is written so, with its dashes: two before a word, one before a letter.
@@ -248,13 +261,12 @@ func (e *UnknownOption) Error() string {
 	return "unknown option " + printable(e.Name)
 }
 
-// printable keeps an error on its one line, whatever was on the command line.
+// printable is a name from the command line as it may stand in an error: quoted when it isn't plain text.
 func printable(s string) string {
-	quoted := fmt.Sprintf("%q", s)
-	if quoted == `"`+s+`"` {
+	if fdtable.Printable(s) == s {
 		return s
 	}
-	return quoted
+	return strconv.Quote(s)
 }
 
 // A toggle is on or off.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/ofd"
 	"github.com/safeexec/safeexec/spawn"
@@ -212,10 +214,22 @@ func (o *Options) checkStatusDescriptor(t *table) error {
 	if !fdtable.Inherited(n) {
 		return notOpen(option, n)
 	}
+	if !writable(n) { // it stays open until the program runs: a directory there would be a way out
+		return about(option, n, fmt.Errorf("descriptor %d is not open for writing", n))
+	}
 	for _, e := range t.entries {
 		if e.from == n {
 			return about(option, n, fmt.Errorf("%s would pass it on", e.option))
 		}
 	}
+	if t.passes(n) {
+		return about(option, n, fmt.Errorf("the command would get it as its own %d, unless --close names it", n))
+	}
 	return nil
+}
+
+// writable reports whether a descriptor is open for writing, which a directory never is.
+func writable(n int) bool {
+	flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_PATH == 0 && flags&unix.O_ACCMODE != unix.O_RDONLY
 }

@@ -85,7 +85,23 @@ func text(err error) string {
 		}
 		return text
 	}
-	return printable(strings.TrimPrefix(err.Error(), "spawn: "))
+	return oneLine(strings.TrimPrefix(err.Error(), "spawn: "))
+}
+
+// oneLine escapes what would break the line, or command a terminal, and leaves the rest of an error as it is.
+func oneLine(s string) string {
+	var line strings.Builder
+	for i, size := 0, 0; i < len(s); i += size {
+		var r rune
+		r, size = utf8.DecodeRuneInString(s[i:])
+		piece := s[i : i+size]
+		if !strconv.IsPrint(r) || r == utf8.RuneError && size == 1 {
+			quoted := strconv.Quote(piece)
+			piece = quoted[1 : len(quoted)-1]
+		}
+		line.WriteString(piece)
+	}
+	return line.String()
 }
 
 // status is the line that --json-status-fd writes. Its names are a contract; stage is an option or a stage of the start.
