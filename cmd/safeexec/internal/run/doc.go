@@ -2,10 +2,12 @@
 //
 //	options.go  the options, defined once
 //	plan.go     options to a plan: which number gets what
+//	restrict.go --guard, --deny, filters
+//	policy.go   the same options for the subcommand that prints the filter
 //	found.go    numbers that arguments and variables name
 //	leaks.go    --leaks, and descriptors in words
 //	become.go   the walk from a plan to the exec
 //	report.go   errors: one line, one JSON object, one exit status
 //
-// It knows nothing of help, completion and subcommands, so that it can run before what those need has been initialised.
+// It knows nothing of help, completion and subcommands. The plainest command lines don't come here: internal/first does them.
 package run
