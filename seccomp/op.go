@@ -17,7 +17,7 @@ const (
 	Owner                 // who gets its signals: F_SETOWN, F_SETSIG and what sets the owner on the way
 	Lock                  // flock, OFD locks, leases
 	Seek                  // the offset, moved as such: lseek, getdents
-	Offset                // the offset, moved in any way: read and write too
+	Offset                // the offset, moved in any way: seek, and read and write too
 	Mode                  // access pattern and RWF_NOWAIT: fadvise, readahead, splice, vmsplice
 	Wberr                 // the write error that the next fsync reports
 	TTY                   // input faked into a terminal: TIOCSTI, TIOCLINUX

@@ -192,6 +192,9 @@ func expectHeld(p Policy, kept []Descriptor, d Descriptor) (named, besides Op) {
 	if d.Guard != 0 && !d.Advisory || messages && d.Number > 2 && !d.Advisory {
 		besides |= Dup
 	}
+	if d.Guard&Offset != 0 {
+		return d.Guard | Seek, besides
+	}
 	return d.Guard, besides
 }
 

@@ -343,6 +343,9 @@ func (s *ruleSet) classOf(c class) int {
 // UNIX socket.
 func (d Descriptor) held(p Policy, guarded bool) Op {
 	ops := d.Guard & guardable
+	if ops&Offset != 0 {
+		ops |= Seek // which is one way to move it
+	}
 	unixSocket := guarded && p.Passing != PassAllow && (d.Kind == UnixSocket || d.Kind == UnixListener)
 	if unixSocket {
 		ops |= Pass
