@@ -334,22 +334,26 @@ type outcome struct {
 	Changed bool // the owner sees another state than before
 }
 
-// doAttempts tries everything, each on a fresh object at the guarded number and then on one at a number of its own.
+// doAttempts tries everything on each kind, on a fresh object at the guarded number and then on one at a number of its own.
 func doAttempts(o order) any {
-	result := map[string][2]outcome{}
-	for _, a := range attempts {
-		if a.op == seccomp.Wberr && o.Kind != seccomp.Regular {
-			continue // waiting for the disk once will do
-		}
-		var pair [2]outcome
-		for i, number := range []int{guarded, other} {
-			got, err := tryOn(a, o.Kind, number)
-			if err != nil {
-				return map[string]string{"error": fmt.Sprintf("%s on %v: %v", a.name, o.Kind, err)}
+	result := map[string]map[string][2]outcome{}
+	for _, kind := range o.Kinds {
+		ofKind := map[string][2]outcome{}
+		for _, a := range attempts {
+			if a.op == seccomp.Wberr && kind != seccomp.Regular {
+				continue // waiting for the disk once will do
 			}
-			pair[i] = got
+			var pair [2]outcome
+			for i, number := range []int{guarded, other} {
+				got, err := tryOn(a, kind, number)
+				if err != nil {
+					return fmt.Sprintf("%s on %v: %v", a.name, kind, err)
+				}
+				pair[i] = got
+			}
+			ofKind[a.name] = pair
 		}
-		result[a.name] = pair
+		result[kind.String()] = ofKind
 	}
 	return result
 }
@@ -382,11 +386,11 @@ var realKinds = []seccomp.Kind{
 	seccomp.Queue, seccomp.Event,
 }
 
-// unfiltered is what the kernel itself says to each attempt.
-func unfiltered(t *testing.T, kind seccomp.Kind) map[string][2]outcome {
+// outcomes has a helper try everything on each of the kinds.
+func outcomes(t *testing.T, p *policy, kinds ...seccomp.Kind) map[string]map[string][2]outcome {
 	t.Helper()
-	var report map[string][2]outcome
-	run(t, order{Job: "attempts", Kind: kind}, &report)
+	var report map[string]map[string][2]outcome
+	run(t, order{Job: "attempts", Kinds: kinds, Policy: p}, &report)
 	return report
 }
 
@@ -395,12 +399,12 @@ func unfiltered(t *testing.T, kind seccomp.Kind) map[string][2]outcome {
 func TestAttemptsOnGuarded(t *testing.T) {
 	needLandlock(t, 1)
 	live := map[string]bool{}
+	allWithout := outcomes(t, nil, realKinds...)
 	for _, kind := range realKinds {
-		without := unfiltered(t, kind)
-		var with map[string][2]outcome
-		run(t, order{Job: "attempts", Kind: kind, Policy: &policy{
+		without := allWithout[kind.String()]
+		with := outcomes(t, &policy{
 			Guarding: true, Guard: seccomp.DefaultGuard | seccomp.Offset | seccomp.Mode, Kind: kind,
-		}}, &with)
+		}, kind)[kind.String()]
 		for _, a := range attempts {
 			free, got := without[a.name], with[a.name]
 			_, tried := without[a.name]
@@ -451,14 +455,15 @@ func pointless(a attempt, kind seccomp.Kind, free [2]outcome) bool {
 
 // TestAttemptsOnDenied: what is denied is refused on every descriptor, the rest goes as without a filter.
 func TestAttemptsOnDenied(t *testing.T) {
-	for _, kind := range []seccomp.Kind{seccomp.Regular, seccomp.Directory, seccomp.Pipe, seccomp.Queue} {
-		without := unfiltered(t, kind)
-		for _, op := range denyable {
-			if op == seccomp.Dup || op == seccomp.Steal && seccomp.LandlockABI() == 0 {
-				continue // dup is what places the objects here: TestDeniedDup
-			}
-			var with map[string][2]outcome
-			run(t, order{Job: "attempts", Kind: kind, Policy: &policy{Deny: op}}, &with)
+	kinds := []seccomp.Kind{seccomp.Regular, seccomp.Directory, seccomp.Pipe, seccomp.Queue}
+	allWithout := outcomes(t, nil, kinds...)
+	for _, op := range denyable {
+		if op == seccomp.Dup || op == seccomp.Steal && seccomp.LandlockABI() == 0 {
+			continue // dup is what places the objects here: TestDeniedDup
+		}
+		allWith := outcomes(t, &policy{Deny: op}, kinds...)
+		for _, kind := range kinds {
+			without, with := allWithout[kind.String()], allWith[kind.String()]
 			for _, a := range attempts {
 				free, tried := without[a.name]
 				got := with[a.name]
@@ -481,10 +486,10 @@ func isSplice(a attempt) bool { return len(a.name) >= 6 && a.name[:6] == "splice
 
 // TestPretended: a pretended operation reports success and changes nothing.
 func TestPretended(t *testing.T) {
+	regular := seccomp.Regular.String()
+	without := outcomes(t, nil, seccomp.Regular)[regular]
 	for _, op := range []seccomp.Op{seccomp.Flags, seccomp.Owner, seccomp.Lock} {
-		without := unfiltered(t, seccomp.Regular)
-		var with map[string][2]outcome
-		run(t, order{Job: "attempts", Kind: seccomp.Regular, Policy: &policy{Deny: op, Action: seccomp.Pretend}}, &with)
+		with := outcomes(t, &policy{Deny: op, Action: seccomp.Pretend}, seccomp.Regular)[regular]
 		for _, a := range attempts {
 			if a.op&op != 0 && (with[a.name] != [2]outcome{}) {
 				t.Errorf("%s, pretended: %v (without a filter %v)", a.name, with[a.name], without[a.name])

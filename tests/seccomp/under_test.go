@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 type order struct {
 	Policy *policy // none: no filter
 	Job    string
-	Kind   seccomp.Kind
+	Kinds  []seccomp.Kind
 	Text   string
 }
 
