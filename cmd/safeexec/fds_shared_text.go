@@ -23,11 +23,12 @@ func writeSharing(w io.Writer, listings []listing, s sharing, colours bool) erro
 	writeUnknown(out, s.unknown(), colours)
 	fmt.Fprintln(out, summary(listings, s, len(shared)))
 	if s.unseen > 0 {
-		fmt.Fprintf(out, "unknown: what %s share, which are not ours to see\n", count(s.unseen, "process", "processes"))
+		fmt.Fprintf(out, "unknown: what %s, not ours to see\n", count(s.unseen, "process shares", "processes share"))
 	}
 	return out.Flush()
 }
 
+// summary counts. Where something isn't known, it claims nothing about what it doesn't count.
 func summary(listings []listing, s sharing, shared int) string {
 	seen := 0
 	for _, l := range listings {
@@ -35,7 +36,11 @@ func summary(listings []listing, s sharing, shared int) string {
 			seen++
 		}
 	}
-	return fmt.Sprintf("%s shared among %s of %s", count(shared, "description is", "descriptions are"),
+	known := ""
+	if seen < len(listings) || len(s.unknown()) > 0 {
+		known = "known to be "
+	}
+	return fmt.Sprintf("%s %sshared among %s of %s", count(shared, "description is", "descriptions are"), known,
 		count(s.looked, "descriptor", "descriptors"), count(seen, "process", "processes"))
 }
 
