@@ -7,7 +7,7 @@ DESTDIR ?=
 # The tag leaves out what urfave/cli would bring for documentation pages, and initialise at every start.
 TAGS    := urfave_cli_no_docs
 
-.PHONY: all build demo test lint unit user bench soak install clean
+.PHONY: all build demo test lint unit user test-guard bench soak install clean
 
 all: build
 
@@ -32,6 +32,11 @@ unit:
 # The same tests as an ordinary user, when we are root and can become one.
 user:
 	scripts/test-as-user
+
+# Whether nginx, PostgreSQL and their like work; takes ten minutes.
+test-guard: ## real programs under every guard and denial; writes docs/guard-programs.md
+	scripts/need go gcc guard
+	cd tests && $(GO) test -count=1 -timeout 60m -run TestPrograms ./guard -full -write
 
 bench: ## compare with the peers, all in one run; writes docs/bench-*.svg
 	scripts/need go gcc bench

@@ -1,0 +1,48 @@
+// Package guard runs real programs under the real binary's guard and denials, and tries on the kernel what a guard promises.
+package guard
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/safeexec/safeexec/internal/proctest"
+)
+
+// safeexec is the binary under test.
+var safeexec string
+
+func TestMain(m *testing.M) {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the helpers, which would take a second each to end
+	proctest.Helper("go-program", goProgram)
+	proctest.Helper("try", tryAll)
+	proctest.Helper("sandbox", sandbox)
+	os.Exit(build(m))
+}
+
+// build makes the binary as make build does. SAFEEXEC_BINARY names a binary that has been built already, for a user who has
+// no Go. Helpers need none.
+func build(m *testing.M) int {
+	if _, helper := os.LookupEnv("SAFEEXEC_TEST_HELPER"); helper {
+		proctest.Main(m)
+	}
+	dir, err := os.MkdirTemp("", "guard")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	os.Chmod(dir, 0o755) // other users run it too
+	safeexec = filepath.Join(dir, "safeexec")
+	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
+		safeexec = built
+	} else {
+		build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", safeexec, "./cmd/safeexec")
+		build.Dir = "../.." // the main module
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			panic(string(out))
+		}
+	}
+	return m.Run()
+}
