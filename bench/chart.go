@@ -68,12 +68,13 @@ func panel(body *strings.Builder, y int, title string, c column, rows []row, i i
 			colour = "#1a7f64"
 		}
 		text(body, labelWidth-8, y+13, "end", 13, "#333", r.name)
-		fmt.Fprintf(body, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labelWidth, y, max(length, 1), barHeight, colour)
+		length = max(length, 1)
+		fmt.Fprintf(body, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labelWidth, y, length, barHeight, colour)
 		label := figure(v) + " " + c.unit
 		if !math.IsNaN(r.cells[i].ratio) {
 			label += "  " + ratio(r.cells[i].ratio)
 		}
-		text(body, labelWidth+int(max(length, 1))+6, y+13, "start", 12, "#333", label)
+		text(body, labelWidth+int(length)+6, y+13, "start", 12, "#333", label)
 		y += barStep
 	}
 	return y

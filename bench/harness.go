@@ -78,20 +78,24 @@ func median(n int, value func(int) float64) float64 {
 // start measures one start of a program, from before the fork until after its end. The child inherits everything that is
 // open without close-on-exec.
 func start(argv ...string) func() reading {
-	null := openNull().Fd()
-	attr := &syscall.ProcAttr{Env: []string{"PATH=/usr/bin:/bin"}, Files: []uintptr{null, null, null}}
 	return func() reading {
-		begin := time.Now()
-		pid := try(syscall.ForkExec(argv[0], argv, attr))
-		var status syscall.WaitStatus
-		var usage syscall.Rusage
-		try(syscall.Wait4(pid, &status, 0, &usage))
-		took := time.Since(begin)
+		taken, status := timed(argv)
 		if status != 0 {
 			fail("%q ended with %#x", argv, status)
 		}
-		return reading{float64(took), float64(usage.Minflt)}
+		return taken
 	}
+}
+
+func timed(argv []string) (reading, syscall.WaitStatus) {
+	null := openNull().Fd()
+	attr := &syscall.ProcAttr{Env: []string{"PATH=/usr/bin:/bin"}, Files: []uintptr{null, null, null}}
+	begin := time.Now()
+	pid := try(syscall.ForkExec(argv[0], argv, attr))
+	var status syscall.WaitStatus
+	var usage syscall.Rusage
+	try(syscall.Wait4(pid, &status, 0, &usage))
+	return reading{float64(time.Since(begin)), float64(usage.Minflt)}, status
 }
 
 // openNull is what all children get as 0, 1 and 2.

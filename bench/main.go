@@ -1,6 +1,6 @@
 // Bench compares safeexec and its packages with what else there is, all in one run, and draws charts into docs.
 //
-//	go run ./bench [-only startup,closing,spawn] [-rounds N] [-docs DIR]
+//	go run ./bench [-only startup,closing,spawn,ofd,seccomp] [-rounds N] [-docs DIR]
 //
 // docs/benchmarks.md says how each number is made.
 package main
@@ -28,6 +28,9 @@ var parts = []part{
 	{"startup", "What a wrapper adds to the start of a command", startup},
 	{"closing", "What it costs to close what isn't passed on", closing},
 	{"spawn", "Starting programs from a program", spawning},
+	{"ofd", "Files with an offset of their own, and passing files on", describing},
+	{"shared", "Who shares what, on a busy machine", listing},
+	{"seccomp", "Filters and guards", filtering},
 }
 
 func main() {

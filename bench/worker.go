@@ -71,5 +71,6 @@ func work(kind string, args []string) {
 
 // workers prepares a worker by its kind, and gives what it does when asked.
 var workers = map[string]func(args []string) func(question []string){
-	"spawn": spawnWorker,
+	"spawn":   spawnWorker,
+	"seccomp": filterWorker,
 }
