@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -86,6 +87,10 @@ func TestDefaultGuardIsShort(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Logf("%v %d numbers: %d instructions", abi, n, len(f.program))
+				limit := 200 * len(p.machines(AMD64))
+				if slices.Equal(numbers, contiguous(n)) && len(f.program) > limit {
+					t.Errorf("%v: %d numbers take %d instructions, more than %d", abi, n, len(f.program), limit)
+				}
 			}
 		}
 	}
