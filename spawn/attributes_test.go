@@ -189,13 +189,15 @@ var attributes = []attribute{
 			Credential:                 &syscall.Credential{Uid: 1, Gid: 51, Groups: []uint32{7, 8}},
 		})
 	}, want: "uid 1 1 1 1 gid 51 51 51 51 groups 7 8"}},
-	{"Cloneflags UidMappings", false, behaviour{name: "mappings that aren't permitted", run: func(t *testing.T, l library) string {
-		return strings.Replace(namespaces(t, l, &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: 0, HostID: 0, Size: 1}},
-		}), programPath, "PROGRAM", 1)
-	}, want: "spawn: PROGRAM: map users and groups: invalid argument [*spawn.StartError *fs.PathError EINVAL]",
-		exec: "fork/exec PROGRAM: invalid argument [*fs.PathError EINVAL]"}},
+	{"Cloneflags UidMappings", false, behaviour{
+		name: "mappings that aren't permitted", run: func(t *testing.T, l library) string {
+			return strings.Replace(namespaces(t, l, &syscall.SysProcAttr{
+				Cloneflags:  unix.CLONE_NEWUSER,
+				UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: 0, HostID: 0, Size: 1}},
+			}), programPath, "PROGRAM", 1)
+		}, want: "spawn: PROGRAM: map users and groups: invalid argument [*spawn.StartError *fs.PathError EINVAL]",
+		exec: "fork/exec PROGRAM: invalid argument [*fs.PathError EINVAL]",
+	}},
 	{"Unshareflags UidMappings GidMappings", false, behaviour{name: "unshared user namespace", run: func(t *testing.T, l library) string {
 		return namespaces(t, l, &syscall.SysProcAttr{
 			Unshareflags: unix.CLONE_NEWUSER, UidMappings: own(0, os.Getuid()), GidMappings: own(0, os.Getgid()),
