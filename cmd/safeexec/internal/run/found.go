@@ -19,11 +19,13 @@ func descriptorsInArgs(args []string) []int {
 	for _, arg := range args {
 		for _, prefix := range []string{"/dev/fd/", "/proc/self/fd/"} {
 			for rest := arg; ; {
-				_, after, ok := strings.Cut(rest, prefix)
-				if !ok {
+				i := strings.Index(rest, prefix)
+				if i < 0 {
 					break
 				}
-				rest = after
+				i += len(prefix)
+				after := rest[i:]
+				rest = rest[i-1:] // its last slash may begin the next one
 				digits := 0
 				for digits < len(after) && after[digits] >= '0' && after[digits] <= '9' {
 					digits++
