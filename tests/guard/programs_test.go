@@ -185,7 +185,7 @@ type outcome struct {
 
 // patience is how long a program may take where it may as well break: some wait for ever for what they were refused. Nothing
 // that is required to work is under it.
-const patience = 20 * time.Second
+const patience = 75 * time.Second
 
 // run runs a job in a directory of its own.
 func (j job) run(t *testing.T, s setting, options []string, wrapper ...string) outcome {
