@@ -61,6 +61,8 @@ func underHelper(args []string) int {
 	if len(refusals) > 0 {
 		refuse(refusals)
 	}
+	// Opening any file brings the runtime's poller with it, which would else count as left behind by the probe of Yama.
+	_, _ = os.ReadFile("/proc/self/comm")
 	before, _ := fdtable.List(0)
 	features := All()
 	after, _ := fdtable.List(0)
