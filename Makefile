@@ -7,7 +7,7 @@ DESTDIR ?=
 # The tag leaves out what urfave/cli would bring for documentation pages, and initialise at every start.
 TAGS    := urfave_cli_no_docs
 
-.PHONY: all build demo test lint unit user test-guard bench soak install clean
+.PHONY: all build demo test lint unit user test-guard bench soak test-kernels install clean
 
 all: build
 
@@ -45,6 +45,10 @@ bench: ## compare with the peers, all in one run; writes docs/bench-*.svg
 
 soak: ## 200,000 starts with failures, cancellations and collections under way; takes minutes
 	$(GO) test -tags soak -run Soak -count=1 -v -timeout 60m ./spawn
+
+test-kernels: ## the tests in guests with other kernels; KERNELS="6.1 7.3" picks some; writes docs/kernels.md
+	scripts/need go kernels
+	scripts/kernels $(KERNELS)
 
 install: build
 	install -D -m 755 bin/safeexec $(DESTDIR)$(PREFIX)/bin/safeexec

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/safeexec/safeexec/tests/guest/job"
+)
+
+// user is who ordinary users' tests run as.
+const user = 65534
+
+// notInGuests are tests that have nothing to do with the kernel and take emulation minutes, or want what a guest hasn't.
+var notInGuests = map[string]string{
+	"safeexec/fdtable":       "TestArrangeRandom",
+	"safeexec/ofd":           "TestAgainstOS|TestMapConcurrently",
+	"safeexec/seccomp":       "TestOCIMeansTheSame|TestFiltersKeepTheContract",
+	"safeexec/spawn":         "TestNames", // reads Go's own source
+	"safeexec/tests/guard":   "TestPrograms|TestNode.*|TestSSH|TestMake|TestJobserver|TestRefusals|TestCarelessOnATerminal",
+	"safeexec/tests/seccomp": "TestDenied|TestRingsAreAbsent|TestGuardedByNumber|TestOneGuardedOperation|TestAdvisory|TestGuardOfNothing|TestPassing|TestKeptUnixSockets|TestDuplicatesOntoKeptNumbers|TestMounts|TestActions|TestForeignTables|TestX32",
+}
+
+// programs are taken from this machine with their libraries, in the place of busybox's, because tests drive just these.
+var programs = []string{"sh", "bash", "setpriv", "unshare", "flock", "script", "strace", "env", "ls", "cat"}
+
+// A suite is a package with tests.
+type suite struct {
+	name string // safeexec/spawn
+	dir  string // from the root of the tree
+}
+
+// buildInitramfs makes the file system that every guest starts from, and returns what they are to run.
+func buildInitramfs(root, work string, only *regexp.Regexp) (image string, jobs []job.Job, err error) {
+	image = filepath.Join(work, "initramfs.cpio")
+	file, err := os.Create(image)
+	if err != nil {
+		return "", nil, err
+	}
+	defer file.Close()
+	a := newArchive(file)
+	a.device("/dev/console", 5, 1)
+	a.device("/dev/null", 1, 3) // Go's runtime wants it before init has mounted anything
+	a.directory("/root", 0o700)
+	a.text("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n")
+	a.text("/etc/group", "root:x:0:\nnogroup:x:65534:\n")
+	a.text("/etc/hosts", "127.0.0.1 localhost\n")
+	a.tree("/src/testdata", filepath.Join(root, "testdata"))
+	if err := addPrograms(a); err != nil {
+		return "", nil, err
+	}
+	if jobs, err = addBinaries(a, root, work, only); err != nil {
+		return "", nil, err
+	}
+	list, err := json.Marshal(jobs)
+	if err != nil {
+		return "", nil, err
+	}
+	a.text(job.List, string(list))
+	return image, jobs, a.close()
+}
+
+// addBinaries builds init, the command and every package's tests, and says what is to run.
+func addBinaries(a *archive, root, work string, only *regexp.Regexp) ([]job.Job, error) {
+	binary := filepath.Join(work, "init")
+	if err := build(filepath.Join(root, "tests"), "build", "-o", binary, "./guest/init"); err != nil {
+		return nil, err
+	}
+	a.file("/init", binary)
+	binary = filepath.Join(work, "safeexec")
+	if err := build(root, "build", "-tags", "urfave_cli_no_docs", "-o", binary, "./cmd/safeexec"); err != nil {
+		return nil, err
+	}
+	a.file("/bin/safeexec", binary)
+	jobs := []job.Job{
+		{Name: "check", Dir: "/", Args: []string{"/bin/safeexec", "check", "--json"}},
+		{Name: "check-user", Dir: "/", UID: user, Args: []string{"/bin/safeexec", "check", "--json"}},
+	}
+	suites, err := allSuites(root)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range suites {
+		if !only.MatchString(s.name) {
+			continue
+		}
+		base := strings.ReplaceAll(s.name, "/", "_") + ".test"
+		binary := filepath.Join(work, base)
+		module, dir := root, "./"+s.dir
+		if below, ok := strings.CutPrefix(s.dir, "tests/"); ok {
+			module, dir = filepath.Join(root, "tests"), "./"+below
+		}
+		if err := build(module, "test", "-c", "-o", binary, dir); err != nil {
+			return nil, err
+		}
+		a.file("/test/"+base, binary)
+		a.directory("/src/"+s.dir, 0o755)
+		if data := filepath.Join(root, s.dir, "testdata"); isDirectory(data) {
+			a.tree(path.Join("/src", s.dir, "testdata"), data)
+		}
+		// The limit shows where a guest hangs; it is far above what emulation takes.
+		args := []string{"/test/" + base, "-test.v=test2json", "-test.short", "-test.timeout=10m"}
+		if skip := notInGuests[s.name]; skip != "" {
+			args = append(args, "-test.skip=^("+skip+")$")
+		}
+		env := []string{"SAFEEXEC_BINARY=/bin/safeexec"}
+		jobs = append(jobs,
+			job.Job{Name: testName(s.name, 0), Dir: "/src/" + s.dir, Args: args, Env: env},
+			job.Job{Name: testName(s.name, user), Dir: "/src/" + s.dir, UID: user, Args: args, Env: env})
+	}
+	return jobs, nil
+}
+
+// testName is the name of a suite's job.
+func testName(suite string, uid int) string {
+	return fmt.Sprintf("test:%s:%d", strings.ReplaceAll(suite, "/", "."), uid)
+}
+
+// build runs the go command for a machine without C libraries and debuggers.
+func build(dir, verb string, args ...string) error {
+	cmd := exec.Command("go", append([]string{verb, "-trimpath", "-ldflags=-s -w"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s %s: %w\n%s", verb, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// allSuites lists the packages with tests of both modules.
+func allSuites(root string) ([]suite, error) {
+	var all []suite
+	for _, module := range []string{".", "tests"} {
+		list := exec.Command("go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}", "./...")
+		list.Dir = filepath.Join(root, module)
+		list.Env = append(os.Environ(), "CGO_ENABLED=0")
+		list.Stderr = os.Stderr
+		out, err := list.Output()
+		if err != nil {
+			return nil, fmt.Errorf("go list in %s: %w", module, err)
+		}
+		for dir := range strings.FieldsSeq(string(out)) {
+			below, err := filepath.Rel(root, dir)
+			if err != nil {
+				return nil, err
+			}
+			if strings.HasPrefix(below, "tests/guest/") {
+				continue // runs here, around the guests
+			}
+			all = append(all, suite{name: "safeexec/" + below, dir: below})
+		}
+	}
+	return all, nil
+}
+
+func isDirectory(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// addPrograms adds busybox under all its names, and before it what must be the real thing.
+func addPrograms(a *archive) error {
+	for _, name := range programs {
+		source, err := exec.LookPath(name)
+		if err != nil {
+			return err
+		}
+		if err := addDynamic(a, name, source); err != nil {
+			return err
+		}
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return err
+	}
+	a.file("/bin/busybox", busybox)
+	applets, err := exec.Command(busybox, "--list").Output()
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(string(applets)) {
+		a.link("/bin/"+name, "busybox")
+	}
+	a.link("/usr/bin", "../bin")
+	return nil
+}
+
+// library is a path in what ldd prints.
+var library = regexp.MustCompile(`(/\S+) \(0x`)
+
+func addDynamic(a *archive, name, source string) error {
+	a.file("/bin/"+name, source)
+	out, err := exec.Command("ldd", source).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ldd %s: %w: %s", source, err, out)
+	}
+	for _, match := range library.FindAllStringSubmatch(string(out), -1) {
+		a.file(match[1], match[1])
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+// Run boots a guest for each kernel, one after another, has it run the tests of all packages, and writes a page that says
+// kernel by kernel what is there, what passed, and what fell back.
+//
+//	run -page docs/kernels.md 6.12=/path/to/vmlinuz 7.3=/path/to/another
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+func main() {
+	page := flag.String("page", "", "write the page to `FILE`, not to standard output")
+	logs := flag.String("logs", "", "keep what the guests print in `DIRECTORY`")
+	only := flag.String("only", "", "run the packages whose name matches the regular `EXPRESSION`, like tests/guest")
+	flag.Parse()
+	failed, err := run(*page, *logs, *only, flag.Args())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kernels:", err)
+		os.Exit(2)
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+func run(page, logs, only string, kernels []string) (failed bool, err error) {
+	if len(kernels) == 0 {
+		return false, errors.New("no kernel was named")
+	}
+	suites, err := regexp.Compile(only)
+	if err != nil {
+		return false, err
+	}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		return false, err
+	}
+	work, err := os.MkdirTemp("", "kernels")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(work)
+	image, _, err := buildInitramfs(root, work, suites)
+	if err != nil {
+		return false, err
+	}
+	var guests []*guest
+	for _, kernel := range kernels {
+		name, file, ok := strings.Cut(kernel, "=")
+		if !ok {
+			return false, fmt.Errorf("%q isn't NAME=FILE", kernel)
+		}
+		g, err := runGuest(name, file, image, work, logs)
+		if err != nil {
+			return false, err
+		}
+		guests = append(guests, g)
+		failed = failed || g.failed()
+	}
+	out := os.Stdout
+	if page != "" {
+		if out, err = os.Create(page); err != nil {
+			return false, err
+		}
+		defer func() { err = errors.Join(err, out.Close()) }()
+	}
+	return failed, writePage(out, guests)
+}
+
+func runGuest(name, kernel, image, work, logs string) (*guest, error) {
+	fmt.Fprintf(os.Stderr, "kernel %s\n", name)
+	begin := time.Now()
+	if logs == "" {
+		logs = work
+	}
+	logs = filepath.Join(logs, name)
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return nil, err
+	}
+	outcomes, err := boot(kernel, image, filepath.Join(logs, "console.log"), os.Stderr)
+	if saved := save(logs, outcomes); saved != nil {
+		err = errors.Join(err, saved)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", name, err)
+	}
+	return newGuest(name, outcomes, time.Since(begin))
+}
