@@ -84,6 +84,8 @@ type child struct {
 	path       *byte
 	argv       **byte
 	envp       **byte
+	pidText    []byte // a variable of envp, with room for the task's PID from pidAt on
+	pidAt      int
 
 	// Memory to work in, where a local variable would make the frames too large.
 	caps     capabilities
@@ -566,9 +568,31 @@ func (c *child) exec() bool {
 			return false
 		}
 	}
+	if c.pidAt > 0 {
+		c.writePID()
+	}
 	_, ok := c.call(StageExec, -1, syscall.SYS_EXECVE, uintptr(unsafe.Pointer(c.path)), uintptr(unsafe.Pointer(c.argv)),
 		uintptr(unsafe.Pointer(c.envp)), 0, 0)
 	return ok
+}
+
+// writePID writes the task's number in decimal. The bytes behind it are zero already.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (c *child) writePID() {
+	pid, _, _ := syscall.RawSyscall(syscall.SYS_GETPID, 0, 0, 0)
+	unit := uintptr(1)
+	for pid/unit >= 10 {
+		unit *= 10
+	}
+	for i := range c.pidText {
+		if i >= c.pidAt && unit > 0 {
+			c.pidText[i] = byte('0' + pid/unit%10)
+			unit /= 10
+		}
+	}
 }
 
 // ignoreSignals puts back what the runtime's handlers have replaced. SIGKILL and SIGSTOP can't be among them.

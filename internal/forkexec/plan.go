@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -37,6 +38,7 @@ type Attr struct {
 	NoNewPrivs bool
 	Landlock   []int // ruleset descriptors, whose domains are entered in this order
 	Filters    []Filter
+	OwnPID     string  // a variable of Env whose value becomes the task's PID, as the task sees it; for Start
 	Mask       *uint64 // the program's blocked signals, bit N-1 for signal N; nil: those of the calling thread
 	Ignored    uint64  // signals to ignore besides those that are; with Exec they stay so when it fails
 }
@@ -94,13 +96,29 @@ func (c *child) planStrings(a *Attr) (err error) {
 	if c.argv, err = stringVector(argv); err != nil {
 		return err
 	}
-	if c.envp, err = stringVector(a.Env); err != nil {
+	if c.envp, err = c.environment(a); err != nil {
 		return err
 	}
 	if a.Dir != "" {
 		c.dir, err = syscall.BytePtrFromString(a.Dir)
 	}
 	return err
+}
+
+// environment puts, in the place of the variable that is to hold the task's PID, memory for the task to write it to.
+func (c *child) environment(a *Attr) (**byte, error) {
+	pointers, err := syscall.SlicePtrFromStrings(a.Env)
+	if err != nil || a.OwnPID == "" {
+		return unsafe.SliceData(pointers), err
+	}
+	for i, v := range a.Env {
+		if name := a.OwnPID + "="; strings.HasPrefix(v, name) {
+			c.pidText = append([]byte(name), make([]byte, 11)...)
+			c.pidAt, pointers[i] = len(name), &c.pidText[0]
+			break
+		}
+	}
+	return unsafe.SliceData(pointers), nil
 }
 
 func stringVector(list []string) (**byte, error) {
