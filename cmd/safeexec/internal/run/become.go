@@ -21,7 +21,11 @@ import (
 // Run becomes the command, or reports why it can't, and returns the exit status for that.
 func (o *Options) Run(command []string, stderr io.Writer) int {
 	act, err := o.prepare(command, stderr)
-	if err == nil {
+	switch {
+	case err != nil:
+	case o.wanted():
+		return o.supervise(act, command, stderr)
+	default:
 		err = explain(spawn.Exec(act.path, command, act.variables, &act.attr))
 	}
 	return o.Fail(err, stderr)
@@ -38,10 +42,14 @@ type act struct {
 	path      string
 	variables []string
 	attr      spawn.ExecAttr
+	shared    map[int]int // for --restore: the caller's descriptor by the command's, of those that stay shared
 }
 
 // prepare refuses and gathers. It says what there is to say, and changes nothing.
 func (o *Options) prepare(command []string, stderr io.Writer) (*act, error) {
+	if err := o.supervision.check(); err != nil {
+		return nil, err
+	}
 	env := environment{variables: inherit.Environment(), pid: os.Getpid()}
 	t, err := o.plan(command, env)
 	if errors.Is(err, errNotForUs) {
@@ -69,6 +77,9 @@ func (o *Options) prepare(command []string, stderr io.Writer) (*act, error) {
 		o.describe(t, path, inherited, stderr)
 	}
 	a := o.act(t, path, env)
+	if o.restore {
+		a.shared = t.shared()
+	}
 	return a, o.restrict(&a.attr, stderr)
 }
 

@@ -7,6 +7,7 @@
 //	found.go    numbers that arguments and variables name
 //	leaks.go    --leaks, and descriptors in words
 //	become.go   the walk from a plan to the exec
+//	supervise.go  staying as the command's parent; terminal.go: job control
 //	report.go   errors: one line, one JSON object, one exit status
 //
 // It knows nothing of help, completion and subcommands. The plainest command lines don't come here: internal/first does them.

@@ -24,6 +24,7 @@ type Options struct {
 	help, version toggle
 
 	restrictions
+	supervision
 	export // of the subcommand policy
 }
 
@@ -125,13 +126,28 @@ var Table = []Option{
 		value: func(o *Options) Value { return &o.filters },
 	},
 	{
+		Name: "supervise", Toggle: true,
+		Usage: "stay as the command's parent: pass signals on, reap orphans, end with its exit status, 128+N when signal N killed it",
+		value: func(o *Options) Value { return &o.stay },
+	},
+	{
+		Name: "forward-to-group", Toggle: true,
+		Usage: "with supervision: start the command in a process group of its own, and pass signals on to the whole group",
+		value: func(o *Options) Value { return &o.toGroup },
+	},
+	{
+		Name: "restore", Toggle: true,
+		Usage: "when the command has ended, put the status flags and terminal settings of what it shared back as they were (supervised)",
+		value: func(o *Options) Value { return &o.restore },
+	},
+	{
 		Name:  "leaks",
 		Usage: "what to do about descriptors that were inherited and aren't kept: `MODE` is close (the default), warn, or error",
 		value: func(o *Options) Value { return &o.leaks },
 	},
 	{
 		Name:  "json-status-fd",
-		Usage: "when the start fails, write a JSON object that says why to descriptor `N`, which is never passed on",
+		Usage: "write JSON lines to descriptor `N`, which is never passed on: why the start failed; supervised, also the child's PID and exit code",
 		value: func(o *Options) Value { return &o.statusFD },
 	},
 	{

@@ -201,6 +201,22 @@ func (t *table) descriptors() []spawn.Descriptor {
 	return pass
 }
 
+// shared are the caller's descriptors whose descriptions the command shares, by the command's numbers.
+func (t *table) shared() map[int]int {
+	shared := map[int]int{}
+	for n := range 3 {
+		if t.index(n) < 0 && fdtable.Inherited(n) {
+			shared[n] = n
+		}
+	}
+	for _, e := range t.entries {
+		if e.from != spawn.DevNull && !e.private {
+			shared[e.to] = e.from
+		}
+	}
+	return shared
+}
+
 func notOpen(option string, n int) error {
 	return about(option, n, fmt.Errorf("descriptor %d is not open", n))
 }

@@ -1,0 +1,282 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/cmd/safeexec/internal/signals"
+	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/poller"
+	"github.com/safeexec/safeexec/spawn"
+)
+
+// supervision are the options for which safeexec stays as the command's parent.
+type supervision struct {
+	stay    toggle
+	toGroup toggle
+	restore toggle
+}
+
+// wanted reports whether any option asks for a parent that stays.
+func (s *supervision) wanted() bool { return bool(s.stay || s.restore) }
+
+// check refuses what would be without effect.
+func (s *supervision) check() error {
+	if bool(s.toGroup) && !s.wanted() {
+		return about("--forward-to-group", none, errors.New("there is no --supervise that it could go with"))
+	}
+	return nil
+}
+
+// A supervisor is the parent of a running command.
+type supervisor struct {
+	options *Options
+	signals *signals.Queue
+	child   int
+	before  snapshot // what --restore puts back
+	tookTTY bool     // the command's group had the terminal when the command was stopped
+	status  int
+}
+
+// supervise runs the command as a child, and returns the exit status when it has ended.
+func (o *Options) supervise(a *act, command []string, stderr io.Writer) int {
+	// The signal mask and the parent's death are matters of a thread.
+	runtime.LockOSThread()
+	s := &supervisor{options: o}
+	if err := s.start(a, command); err != nil {
+		s.takeTerminalBack()
+		return o.Fail(err, stderr)
+	}
+	for ended := s.reap(); !ended; ended = s.reap() {
+		info, err := s.signals.Next()
+		if err != nil {
+			return s.giveUp(err)
+		}
+		s.forward(&info)
+	}
+	s.takeTerminalBack()
+	if err := s.before.restore(); err != nil {
+		s.status = o.Fail(about("--restore", none, err), s.before.stderr())
+	}
+	o.writeStatus(fmt.Sprintf(`{"exit-code":%d}`, s.status))
+	return s.status
+}
+
+// start is the walk to the running command: gather, start, let go.
+func (s *supervisor) start(a *act, command []string) (err error) {
+	o := s.options
+	if o.dieWithParent {
+		if err := dieWithParent(); err != nil {
+			return err
+		}
+	}
+	if s.signals, err = signals.Catch(); err != nil {
+		return about("--supervise", none, err)
+	}
+	if os.Getpid() != 1 {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return about("--supervise", none, fmt.Errorf("become the reaper of orphans: %w", err))
+		}
+	}
+	if o.restore {
+		if s.before, err = snapshotOf(a.shared); err != nil {
+			return about("--restore", none, err)
+		}
+	}
+	attr := spawn.ChildAttr{ExecAttr: a.attr, Group: bool(o.toGroup), Terminal: none}
+	if o.toGroup {
+		attr.Terminal = ownedTerminal()
+		defer closeTerminal(attr.Terminal)
+	}
+	if o.keepListen {
+		attr.OwnPID = "LISTEN_PID"
+	}
+	if s.child, err = spawn.StartChild(a.path, command, a.variables, &attr); err != nil {
+		return explain(err)
+	}
+	o.writeStatus(fmt.Sprintf(`{"child-pid":%d}`, s.child))
+	if err := s.letGo(); err != nil {
+		unix.Kill(s.child, unix.SIGKILL)
+		return about("--supervise", none, err)
+	}
+	return nil
+}
+
+// dieWithParent: the command dies with safeexec, and safeexec with the caller.
+func dieWithParent() error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return about("--die-with-parent", none, err)
+	}
+	if os.Getppid() != parentAtStart { // nobody would tell any more
+		unix.Kill(os.Getpid(), unix.SIGKILL)
+	}
+	return nil
+}
+
+// letGo closes what was inherited: whoever waits for the end of a pipe or connection shall see it as if safeexec weren't there.
+// Only the status descriptor stays. 0, 1 and 2 become /dev/null, where there is one, so that nothing else is opened under these numbers.
+func (s *supervisor) letGo() error {
+	kept, marked := s.options.statusNumbers(), append(s.signals.Descriptors(), s.before.copies()...)
+	if err := fdtable.CloseInherited(kept, append(marked, poller.Descriptors()...)); err != nil {
+		return fmt.Errorf("close what the command has: %w", err)
+	}
+	for {
+		fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil
+		}
+		if fd > 2 {
+			return unix.Close(fd)
+		}
+	}
+}
+
+// reap takes away whoever has ended: the command, or an orphan that became our child. It reports whether the command has.
+func (s *supervisor) reap() bool {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WUNTRACED, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil || pid == 0:
+			return false
+		case pid != s.child:
+		case status.Stopped():
+			s.stop(status.StopSignal())
+		case status.Signaled():
+			s.status = 128 + int(status.Signal())
+			return true
+		default:
+			s.status = status.ExitStatus()
+			return true
+		}
+	}
+}
+
+// forward passes a signal on.
+func (s *supervisor) forward(info *signals.Info) {
+	switch {
+	case info.Signal() == unix.SIGCHLD: // reap sees to that
+	case info.Signal() == unix.SIGCONT:
+		s.resume(info)
+	case s.reached(info):
+	case bool(s.options.toGroup):
+		info.Send(-s.child)
+	default:
+		info.Send(s.child)
+	}
+}
+
+// reached reports whether the command has got the signal too: what the kernel sends because of a terminal, it sends to the
+// whole process group, but for the hang-up that the session's leader gets.
+func (s *supervisor) reached(info *signals.Info) bool {
+	if !info.FromKernel() || s.childGroup() != unix.Getpgrp() {
+		return false
+	}
+	switch info.Signal() {
+	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGWINCH:
+		return true
+	case unix.SIGHUP:
+		session, err := unix.Getsid(0)
+		return err == nil && session != os.Getpid()
+	}
+	return false
+}
+
+// childGroup is the command's process group, or 0.
+func (s *supervisor) childGroup() int {
+	group, err := unix.Getpgid(s.child)
+	if err != nil {
+		return 0
+	}
+	return group
+}
+
+// giveUp ends the command: nobody would look after it.
+func (s *supervisor) giveUp(err error) int {
+	unix.Kill(s.child, unix.SIGKILL)
+	return s.options.Fail(about("--supervise", none, err), s.before.stderr())
+}
+
+// statusNumbers is the status descriptor, if there is one.
+func (o *Options) statusNumbers() []int {
+	if o.statusFD.set {
+		return []int{o.statusFD.n}
+	}
+	return nil
+}
+
+// writeStatus writes a line to the status descriptor. If nobody reads it any more there is nobody to tell.
+func (o *Options) writeStatus(line string) {
+	for _, fd := range o.statusNumbers() {
+		unix.Write(fd, []byte(line+"\n"))
+	}
+}
+
+// A snapshot is what shared descriptions were like, each with a copy of a descriptor to put that back through. While there
+// is one, the other side of a pipe doesn't see its end.
+type snapshot []held
+
+// A held is one description, and the command's descriptor that it was for.
+type held struct {
+	number, fd int
+	flags      int
+	termios    *unix.Termios
+}
+
+// snapshotOf looks at the descriptions of descriptors: the caller's number by the command's.
+func snapshotOf(shared map[int]int) (snapshot, error) {
+	var s snapshot
+	for number, from := range shared {
+		fd, err := unix.FcntlInt(uintptr(from), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return nil, fmt.Errorf("descriptor %d: %w", number, err)
+		}
+		h := held{number: number, fd: fd}
+		if h.flags, err = unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil {
+			return nil, fmt.Errorf("descriptor %d: %w", number, err)
+		}
+		h.termios, _ = unix.IoctlGetTermios(fd, unix.TCGETS) // what is no terminal has none
+		s = append(s, h)
+	}
+	return s, nil
+}
+
+func (s snapshot) copies() (fds []int) {
+	for _, h := range s {
+		fds = append(fds, h.fd)
+	}
+	return fds
+}
+
+// stderr is where what goes wrong after the start can still be said.
+func (s snapshot) stderr() io.Writer {
+	for _, h := range s {
+		if h.number == 2 {
+			return os.NewFile(uintptr(h.fd), "stderr")
+		}
+	}
+	return io.Discard
+}
+
+// restore puts back what has changed, all that it can.
+func (s snapshot) restore() error {
+	var failed []string
+	var first error
+	for _, h := range s {
+		if err := h.restore(); err != nil {
+			failed = append(failed, fmt.Sprintf("descriptor %d", h.number))
+			first = errors.Join(first, err)
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", strings.Join(failed, ", "), first)
+}

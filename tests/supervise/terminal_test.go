@@ -1,0 +1,265 @@
+// Package supervise drives the real binary as a parent that stays, on a terminal of the test's own.
+package supervise
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/internal/proctest"
+)
+
+var binary string
+
+func TestMain(m *testing.M) {
+	proctest.Helper("shell", shell)
+	proctest.Helper("typist", typist)
+	proctest.Main(m)
+}
+
+// build makes the binary as make build does. SAFEEXEC_BINARY names one that has been built already, for a user who has no Go.
+func build(t *testing.T) {
+	if binary = os.Getenv("SAFEEXEC_BINARY"); binary != "" {
+		return
+	}
+	binary = filepath.Join(t.TempDir(), "safeexec")
+	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", binary, "./cmd/safeexec")
+	cmd.Dir = "../.." // the main module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	build(t)
+	t.Run("job control", jobControl)
+	t.Run("once", once)
+	t.Run("interrupted", interrupted)
+}
+
+// shell is as much of an interactive shell as job control takes. It runs its arguments as a job in the foreground of its terminal,
+// says how the job changes, and continues it when it has stopped.
+func shell(args []string) int {
+	job := exec.Command(args[0], args[1:]...)
+	job.Stdin, job.Stdout, job.Stderr = os.Stdin, os.NewFile(3, "out"), os.NewFile(3, "out")
+	job.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: 0}
+	if err := job.Start(); err != nil {
+		fmt.Fprintln(os.NewFile(3, "out"), err)
+		return 1
+	}
+	signal.Ignore(unix.SIGTTOU) // not before: the job would ignore it too
+	out := os.NewFile(3, "out")
+	pid := job.Process.Pid
+	for {
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(pid, &status, unix.WUNTRACED, nil); err != nil {
+			continue // EINTR
+		}
+		if !status.Stopped() {
+			group, _ := unix.IoctlGetInt(0, unix.TIOCGPGRP)
+			fmt.Fprintf(out, "ended %d, terminal back: %v\n", status.ExitStatus(), group == pid)
+			return 0
+		}
+		unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, unix.Getpgrp())
+		fmt.Fprintf(out, "stopped by %v\n", unix.SignalName(status.StopSignal()))
+		var word string
+		fmt.Fscan(os.NewFile(4, "go"), &word)
+		unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pid)
+		unix.Kill(-pid, unix.SIGCONT)
+	}
+}
+
+// typist reads lines and says what it read, and each signal that it gets.
+func typist(args []string) int {
+	got := make(chan os.Signal, 8)
+	for _, arg := range args {
+		var n int
+		fmt.Sscan(arg, &n)
+		signal.Notify(got, syscall.Signal(n))
+	}
+	if len(args) > 0 {
+		fmt.Println("ready")
+		for sig := range got {
+			fmt.Println("got", unix.SignalName(sig.(syscall.Signal)))
+			if sig == unix.SIGUSR1 {
+				return 0
+			}
+		}
+	}
+	fmt.Println("ready")
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		fmt.Println("read", lines.Text())
+	}
+	return 5
+}
+
+// A session is the shell on a terminal, seen from its keyboard.
+type session struct {
+	t        *testing.T
+	keyboard *os.File
+	say      *os.File
+	lines    *bufio.Reader
+}
+
+func open(t *testing.T, options []string, args ...string) *session {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var name string
+	err = control(master, func(fd int) error {
+		n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+		name = fmt.Sprintf("/dev/pts/%d", n)
+		if err == nil {
+			err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outRead, outWrite, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	goRead, goWrite, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := append([]string{binary}, options...)
+	command = append(command, "--", proctest.Program(t))
+	cmd := proctest.Command(t, "shell", append(command, args...)...)
+	cmd.Env = append(proctest.Environment("typist"), proctest.Environment("shell")...)
+	cmd.Args = append([]string{cmd.Path}, wrap(t, append(command, args...))...)
+	cmd.Stdin, cmd.ExtraFiles = tty, []*os.File{outWrite, goRead}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	tty.Close()
+	outWrite.Close()
+	goRead.Close()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		master.Close()
+		cmd.Wait()
+		outRead.Close()
+		goWrite.Close()
+	})
+	return &session{t, master, goWrite, bufio.NewReader(outRead)}
+}
+
+// wrap has env name the helper that the command is to become: the shell was another.
+func wrap(t *testing.T, command []string) []string {
+	env := proctest.NeedTool(t, "env")
+	return append([]string{env, "SAFEEXEC_TEST_HELPER=typist"}, command...)
+}
+
+func control(f *os.File, call func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if failed := conn.Control(func(fd uintptr) { err = call(int(fd)) }); failed != nil {
+		return failed
+	}
+	return err
+}
+
+func (s *session) press(keys string) {
+	s.t.Helper()
+	if _, err := s.keyboard.WriteString(keys); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *session) goOn() { fmt.Fprintln(s.say, "go") }
+
+// expect reads the next lines.
+func (s *session) expect(lines ...string) {
+	s.t.Helper()
+	for _, want := range lines {
+		got, err := s.lines.ReadString('\n')
+		if err != nil {
+			s.t.Fatalf("instead of %q: %v", want, err)
+		}
+		if got = strings.TrimSpace(got); got != want {
+			s.t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// One command that is stopped and continued by a shell, several times, in the job's group and in its own.
+func jobControl(t *testing.T) {
+	for _, options := range [][]string{{"--supervise"}, {"--supervise", "--forward-to-group"}} {
+		t.Run(strings.Join(options, " "), func(t *testing.T) {
+			s := open(t, options)
+			s.expect("ready")
+			s.press("one\n")
+			s.expect("read one")
+			for range 3 {
+				s.press("\x1a")
+				s.expect("stopped by SIGTSTP")
+				s.goOn()
+				s.press("more\n")
+				s.expect("read more")
+			}
+			s.press("\x04")
+			s.expect("ended 5, terminal back: true")
+		})
+	}
+}
+
+// What the terminal sends to the group arrives once.
+func once(t *testing.T) {
+	for _, options := range [][]string{{"--supervise"}, {"--supervise", "--forward-to-group"}} {
+		t.Run(strings.Join(options, " "), func(t *testing.T) {
+			s := open(t, options, "2", "3", "10", "28")
+			s.expect("ready")
+			s.press("\x03")
+			s.expect("got SIGINT")
+			s.press("\x1c")
+			s.expect("got SIGQUIT")
+			size := unix.Winsize{Row: 11, Col: 22}
+			if err := control(s.keyboard, func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &size) }); err != nil {
+				t.Fatal(err)
+			}
+			s.expect("got SIGWINCH")
+			var group int
+			err := control(s.keyboard, func(fd int) (err error) {
+				group, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// safeexec, or the command itself where it has the terminal: what came twice would come before this.
+			if err := unix.Kill(group, unix.SIGUSR1); err != nil {
+				t.Fatal(err)
+			}
+			s.expect("got SIGUSR1", "ended 0, terminal back: true")
+		})
+	}
+}
+
+// Without a handler the keys end the command, and the status says by which.
+func interrupted(t *testing.T) {
+	s := open(t, []string{"--supervise"})
+	s.expect("ready")
+	s.press("\x03")
+	s.expect("ended 130, terminal back: true")
+}
