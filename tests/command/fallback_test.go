@@ -91,3 +91,23 @@ os.execv(sys.argv[1], sys.argv[1:])' `, full) // safeexec needs no libraries, wh
 		})
 	}
 }
+
+// testFailBefore: what safeexec asks of the kernel before there is a task.
+func (c *caller) testFailBefore(t *testing.T) {
+	proctest.NeedTool(t, "strace")
+	for _, tt := range []struct{ name, inject, options, want string }{
+		{"no thread", "clone3,clone:error=EAGAIN:when=1+", "--keep 3", ""},
+		{"the list", "openat:error=EMFILE:when=1+", "--keep all", "--keep all: the inherited descriptors can't be listed"},
+		{"the list", "openat:error=EACCES:when=1+", "--leaks error", "--leaks error: the inherited descriptors can't be listed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := c.bash(t, "exec 3<a; exec strace -qqq -e signal=none -o trace --inject="+tt.inject+" $safeexec "+tt.options+" -- touch ran")
+			if c.ran() || r.status == 0 {
+				t.Errorf("status %d, stderr %q", r.status, r.stderr)
+			}
+			if tt.want != "" {
+				c.refused(t, r, 125, tt.want)
+			}
+		})
+	}
+}

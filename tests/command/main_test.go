@@ -40,6 +40,7 @@ func TestCommand(t *testing.T) {
 	t.Run("PosixLock", c.testPosixLock)
 	t.Run("NoProc", c.testNoProc)
 	t.Run("FullTable", c.testFullTable)
+	t.Run("FailBefore", c.testFailBefore)
 }
 
 // A caller is a directory with files to open, and the binary.
