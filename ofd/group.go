@@ -21,9 +21,14 @@ const worthwhile = 1024
 
 // grouping is one run of Group: merge sort, in which what is equal melts together.
 type grouping struct {
-	refs    []Ref
-	errs    []error
-	compare func(a, b Ref) (int, error)
+	refs     []Ref
+	errs     []error
+	answered []bool // by index: whether a comparison with another has succeeded
+	compare  func(a, b Ref) (int, error)
+}
+
+func newGrouping(refs []Ref, compare func(a, b Ref) (int, error)) *grouping {
+	return &grouping{refs, make([]error, len(refs)), make([]bool, len(refs)), compare}
 }
 
 // run sorts the references of each key and numbers the descriptions that it found.
@@ -41,9 +46,10 @@ func (g *grouping) run() (ids []int) {
 			number(bucket)
 			continue
 		}
-		for _, c := range g.sort(g.alive(bucket)) {
+		for _, c := range g.sort(singles(bucket)) {
 			number(c)
 		}
+		g.askTheRest(bucket)
 	}
 	for i, err := range g.errs {
 		if err != nil {
@@ -69,15 +75,22 @@ func buckets(refs []Ref) []cluster {
 	return all
 }
 
-// alive asks for each reference alone, so that a later error can only be one that came in between.
-func (g *grouping) alive(bucket cluster) []cluster {
-	single := make([]cluster, 0, len(bucket))
-	for at, i := range bucket {
-		if g.errs[i] = g.ask(i); g.errs[i] == nil {
-			single = append(single, bucket[at:at+1:at+1])
+// singles makes a cluster of each.
+func singles(bucket cluster) []cluster {
+	list := make([]cluster, len(bucket))
+	for at := range bucket {
+		list[at] = bucket[at : at+1 : at+1]
+	}
+	return list
+}
+
+// askTheRest finds the errors of those that had nobody to be compared with, because all others had gone.
+func (g *grouping) askTheRest(bucket cluster) {
+	for _, i := range bucket {
+		if g.errs[i] == nil && !g.answered[i] {
+			g.errs[i] = g.ask(i)
 		}
 	}
-	return single
 }
 
 // ask compares a reference with itself: what remains is whether it is there, and whether one may know.
@@ -86,21 +99,22 @@ func (g *grouping) ask(i int) error {
 	return err
 }
 
+// sort does the halves of a long list side by side: nearly all of the time is the kernel's.
 func (g *grouping) sort(list []cluster) []cluster {
+	const long = 512
 	if len(list) < 2 {
 		return list
 	}
 	middle := len(list) / 2
-	low, high := list[:middle:middle], list[middle:]
-	if len(list) < worthwhile {
-		return g.merge(g.sort(low), g.sort(high))
+	left, right := list[:middle:middle], list[middle:]
+	if len(list) < long {
+		return g.merge(g.sort(left), g.sort(right))
 	}
-	// The halves have no reference in common, and the kernel answers on every processor.
-	var sorted sync.WaitGroup
-	sorted.Go(func() { low = g.sort(low) })
-	high = g.sort(high)
-	sorted.Wait()
-	return g.merge(low, high)
+	var other sync.WaitGroup
+	other.Go(func() { left = g.sort(left) })
+	right = g.sort(right)
+	other.Wait()
+	return g.merge(left, right)
 }
 
 func (g *grouping) merge(a, b []cluster) []cluster {
@@ -128,8 +142,10 @@ func (g *grouping) merge(a, b []cluster) []cluster {
 // cluster, and the next one speaks for it; a cluster that comes out empty has nobody left to ask.
 func (g *grouping) order(a, b *cluster) int {
 	for len(*a) > 0 && len(*b) > 0 {
-		order, err := g.compare(g.refs[(*a)[0]], g.refs[(*b)[0]])
+		first, second := (*a)[0], (*b)[0]
+		order, err := g.compare(g.refs[first], g.refs[second])
 		if err == nil {
+			g.answered[first], g.answered[second] = true, true
 			return order
 		}
 		if !g.dropDead(a) && !g.dropDead(b) {

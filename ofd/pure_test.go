@@ -142,7 +142,7 @@ func TestGroupAgainstModel(t *testing.T) {
 		}
 		gone := make([]bool, n)
 		calls, mortal := 0, random.IntN(3) == 0
-		g := grouping{refs: refs, errs: make([]error, n), compare: func(a, b Ref) (int, error) {
+		g := newGrouping(refs, func(a, b Ref) (int, error) {
 			calls++
 			if mortal && random.IntN(10) == 0 {
 				gone[random.IntN(n)] = true
@@ -151,7 +151,7 @@ func TestGroupAgainstModel(t *testing.T) {
 				return 0, errGone
 			}
 			return order[description[a.PID]] - order[description[b.PID]], nil
-		}}
+		})
 		ids := g.run()
 		if !mortal && calls > n+n*8 {
 			t.Fatalf("%d calls for %d references", calls, n)

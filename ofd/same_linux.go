@@ -62,7 +62,7 @@ func SameIn(a, b Ref) (bool, error) {
 // or EBADF when the process or the descriptor is gone, ENOSYS without kcmp(2). A reference whose Key no other has isn't
 // asked about at all. It takes O(n log n) calls for n references with equal keys.
 func Group(refs []Ref) (ids []int, errs []error) {
-	g := grouping{refs: refs, errs: make([]error, len(refs)), compare: kcmp}
+	g := newGrouping(refs, kcmp)
 	return g.run(), g.errs
 }
 

@@ -117,42 +117,15 @@ func holdersOf(listings []listing) []holder {
 	return holders
 }
 
-// group asks the kernel which holders refer to one description; two can only if their keys are equal. Keys are dealt out
-// to two askers. What ofd.Group says of ids and errors holds here, too.
+// group asks the kernel which holders refer to one description; two can only if their keys are equal. Ids and errors are those
+// of ofd.Group.
 func group(holders []holder) (ids []int, errs []error) {
-	const askers = 2
-	var parts [askers]struct {
-		where []int
-		refs  []ofd.Ref
-	}
-	numbers := make(map[string]int, len(holders))
+	refs := make([]ofd.Ref, len(holders))
 	for i, h := range holders {
-		key := keyOf(h.identity)
-		n, known := numbers[key]
-		if !known {
-			n = len(numbers)
-			numbers[key] = n
-		}
-		part := &parts[n%askers]
-		ref := h.ref()
-		ref.Key = key
-		part.where, part.refs = append(part.where, i), append(part.refs, ref)
+		refs[i] = h.ref()
+		refs[i].Key = keyOf(h.identity)
 	}
-	ids, errs = make([]int, len(holders)), make([]error, len(holders))
-	var all sync.WaitGroup
-	for n, part := range parts {
-		all.Go(func() {
-			partIDs, partErrs := ofd.Group(part.refs)
-			for at, i := range part.where {
-				ids[i], errs[i] = partIDs[at], partErrs[at]
-				if ids[i] >= 0 {
-					ids[i] = ids[i]*askers + n
-				}
-			}
-		})
-	}
-	all.Wait()
-	return ids, errs
+	return ofd.Group(refs)
 }
 
 // keyOf is the identity without the number.
