@@ -479,18 +479,21 @@ func TestDeny(t *testing.T) {
 		expect(t, "nonblock:0 EPERM", "lock:3 EPERM", "lock:0 ok")
 }
 
-// TestMount: a mount can change a shared pipe's flags, and with privilege those of anything that is shared.
+// TestMount: a mount can change a shared pipe's flags, and with privilege those of anything that is shared. The mount that is
+// tried fails by itself, for want of its directory, in another way than by the filter.
 func TestMount(t *testing.T) {
-	_, w := pipe(t)
-	trial{options: []string{"--guard", "--keep", "3"}, fds: map[int]*os.File{3: w}}.expect(t, "mount "+unguardedMount())
-	trial{options: []string{"--guard", "--guard-reopen", "never", "--keep", "3"}, fds: map[int]*os.File{3: w}}.expect(t, "mount EPERM")
-	trial{options: []string{"--guard", "--keep", "3"}, fds: map[int]*os.File{3: regular(t, os.O_RDWR)}}.expect(t, "mount EPERM")
-}
-
-// unguardedMount is what a mount on a directory that isn't there gets where nothing stays shared.
-func unguardedMount() string {
-	if os.Geteuid() != 0 || seccomp.LandlockABI() < 6 {
-		return "EPERM"
+	if seccomp.LandlockABI() < 6 {
+		proctest.Skip(t, "Landlock's ABI 6 (Linux 6.12), whose domains leave mounts alone")
 	}
-	return "ENOENT"
+	_, w := pipe(t)
+	file := map[int]*os.File{3: regular(t, os.O_RDWR)}
+	trial{options: []string{"--guard", "--keep", "3"}, fds: map[int]*os.File{3: w}}.expect(t, "mount ENOENT")
+	trial{options: []string{"--guard", "--guard-reopen", "never", "--keep", "3"}, fds: map[int]*os.File{3: w}}.expect(t, "mount EPERM")
+	privileged := "ENOENT"
+	if os.Geteuid() == 0 {
+		privileged = "EPERM"
+	}
+	trial{options: []string{"--guard", "--keep", "3"}, fds: file}.expect(t, "mount "+privileged)
+	trial{options: []string{"--guard=lock", "--keep", "3"}, fds: file}.expect(t, "mount "+privileged)
+	trial{options: []string{"--guard=lock", "--guard-reopen", "never", "--keep", "3"}, fds: map[int]*os.File{3: w}}.expect(t, "mount "+privileged)
 }
