@@ -389,8 +389,7 @@ func namespacesHelper([]string) int {
 }
 
 func deathsigHelper([]string) int {
-	runtime.LockOSThread()
-	// The setting is the process's, whichever thread asks.
+	// The setting is the thread's that was started; init has kept this goroutine on it.
 	var signal int32
 	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0); err != nil {
 		fmt.Print(err)

@@ -3,6 +3,7 @@ package spawn_test
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -11,6 +12,9 @@ import (
 	"github.com/safeexec/safeexec/internal/proctest"
 	"github.com/safeexec/safeexec/ofd"
 )
+
+// Helpers work on the first thread, because the signal for the parent's death is set for that one alone.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the helpers, which would take a second each to end
