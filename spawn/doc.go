@@ -13,7 +13,7 @@
 //
 // A Cmd has the fields and methods of os/exec's, and a few more: Pass gives descriptors at numbers of one's choice, Guard keeps
 // the command's hands off the caller's descriptions, Filter and NoNewPrivs restrict the command and not the caller. Exec is the
-// other door: it replaces this process. Find looks a program up as a shell does.
+// other door: it replaces this process.
 //
 // # How it differs from os/exec
 //
