@@ -44,7 +44,7 @@ bench: ## compare with the peers, all in one run; writes docs/bench-*.svg
 	$(GO) run ./bench
 
 soak: ## 200,000 starts with failures, cancellations and collections under way; takes minutes
-	$(GO) test -tags soak -run Soak -count=1 -v -timeout 60m ./spawn
+	SAFEEXEC_SOAK=200000 $(GO) test -run 'TestSoak$$' -count=1 -v -timeout 0 ./spawn
 
 test-kernels: ## the tests in guests with other kernels; KERNELS="6.1 7.3" picks some; writes docs/kernels.md
 	scripts/need go kernels
