@@ -152,7 +152,7 @@ func sshServer(t *testing.T, dir string) []string {
 	cmd := exec.Command("bash", "-e", "-c",
 		`. "$PROGRAMS/ssh-common"; echo "$client"; exec /usr/sbin/sshd -D -e -f "$PWD/sshd_config" 2>&1`)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PORT="+port, "PROGRAMS="+programs)
+	cmd.Env = append(os.Environ(), "SHLVL=9", "PORT="+port, "PROGRAMS="+programs)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())

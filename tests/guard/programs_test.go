@@ -234,7 +234,7 @@ func (j job) command(t *testing.T, dir string, options, wrapper []string) *exec.
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PORT="+freePort(t), "PROGRAMS="+programs, "TEST_PROGRAM="+proctest.Program(t))
+	cmd.Env = append(os.Environ(), "SHLVL=9", "PORT="+freePort(t), "PROGRAMS="+programs, "TEST_PROGRAM="+proctest.Program(t))
 	return cmd
 }
 
