@@ -16,6 +16,7 @@ var safeexec string
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // for the helpers, which would take a second each to end
 	proctest.Helper("go-program", goProgram)
+	proctest.Helper("clean", clean)
 	proctest.Helper("try", tryAll)
 	proctest.Helper("sandbox", sandbox)
 	os.Exit(build(m))

@@ -202,13 +202,9 @@ func (j job) run(t *testing.T, s setting, options []string, wrapper ...string) o
 		defer kept.Close()
 		cmd.ExtraFiles = []*os.File{kept}
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: std.terminal}
 	must(t, cmd.Start())
 	if options != nil && !s.must {
-		limit := time.AfterFunc(patience, func() {
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-			time.AfterFunc(5*time.Second, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-		})
+		limit := time.AfterFunc(patience, func() { cmd.Process.Signal(syscall.SIGTERM) })
 		defer limit.Stop()
 	}
 	err = cmd.Wait()
@@ -232,9 +228,9 @@ func (j job) command(t *testing.T, dir string, options, wrapper []string) *exec.
 		}
 		args = append(args, "--")
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := proctest.Command(t, "clean", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "SHLVL=9", "PORT="+freePort(t), "PROGRAMS="+programs, "TEST_PROGRAM="+proctest.Program(t))
+	cmd.Env = append(cmd.Env, "SHLVL=9", "PORT="+freePort(t), "PROGRAMS="+programs, "TEST_PROGRAM="+proctest.Program(t))
 	return cmd
 }
 
