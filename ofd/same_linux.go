@@ -16,11 +16,17 @@ const kcmpFile = 0
 // means "not the same".
 func Same(a, b int) (bool, error) {
 	same, err := sameByQuery(a, b)
-	if err == nil || errors.Is(err, unix.EBADF) {
+	if err == nil || errors.Is(err, unix.EBADF) && !(isOpen(a) && isOpen(b)) {
 		return same, wrapSame(a, b, err)
 	}
+	// Where fcntl doesn't know a command, it says EINVAL, and of an O_PATH descriptor EBADF.
 	same, err = sameByKcmp(a, b)
 	return same, wrapSame(a, b, err)
+}
+
+func isOpen(fd int) bool {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil
 }
 
 func wrapSame(a, b int, err error) error {
