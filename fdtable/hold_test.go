@@ -164,8 +164,10 @@ func (h *holder) anonymous() {
 	h.call(rw(KindIOUring, ""), unix.SYS_IO_URING_SETUP, 4, uintptr(unsafe.Pointer(&ring)))
 	name := [...]byte{'n', '\n', 0}
 	h.call(want{Kind: KindMemfd, Access: "read-write", Target: "/memfd:n\n (deleted)"}, unix.SYS_MEMFD_CREATE, uintptr(unsafe.Pointer(&name)), 0)
-	handled := uint64(1)
-	h.call(rw("landlock-ruleset", ""), unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&handled)), 8, 0)
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION); errno == 0 { // Linux 5.13
+		handled := uint64(1)
+		h.call(rw("landlock-ruleset", ""), unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&handled)), 8, 0)
+	}
 	const userModeOnly = 1
 	h.call(want{Kind: KindUserfaultfd, Access: "read", CloExec: true, Flags: []string{"O_NONBLOCK"}},
 		unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK|userModeOnly)
