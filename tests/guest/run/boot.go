@@ -69,7 +69,7 @@ func collect(results io.Reader, progress io.Writer) (map[string]*outcome, error)
 		line, err := lines.ReadString('\n')
 		switch text := strings.TrimRight(line, "\n"); {
 		case strings.HasPrefix(text, job.Begin):
-			now = &outcome{}
+			now = &outcome{status: -1} // until it has ended
 			outcomes[strings.TrimPrefix(text, job.Begin)] = now
 		case strings.HasPrefix(text, job.End) && now != nil:
 			var name string

@@ -58,11 +58,17 @@ func run(page, logs, only string, kernels []string) (failed bool, err error) {
 			return false, fmt.Errorf("%q isn't NAME=FILE", kernel)
 		}
 		g, err := runGuest(name, file, image, work, logs)
-		if err != nil {
-			return false, err
+		if err != nil { // the other kernels have their say all the same
+			fmt.Fprintln(os.Stderr, "kernels:", err)
+			failed = true
 		}
-		guests = append(guests, g)
-		failed = failed || g.failed()
+		if g != nil {
+			guests = append(guests, g)
+			failed = failed || g.failed()
+		}
+	}
+	if len(guests) == 0 {
+		return true, errors.New("no guest came up")
 	}
 	out := os.Stdout
 	if page != "" {
@@ -89,7 +95,8 @@ func runGuest(name, kernel, image, work, logs string) (*guest, error) {
 		err = errors.Join(err, saved)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("kernel %s: %w", name, err)
+		err = fmt.Errorf("kernel %s: %w", name, err)
 	}
-	return newGuest(name, outcomes, time.Since(begin))
+	g, unreadable := newGuest(name, outcomes, time.Since(begin))
+	return g, errors.Join(err, unreadable)
 }

@@ -43,6 +43,9 @@ type check struct {
 
 func newGuest(name string, outcomes map[string]*outcome, took time.Duration) (*guest, error) {
 	g := &guest{name: name, took: took}
+	if outcomes["check"] == nil {
+		return nil, fmt.Errorf("kernel %s: nothing ran", name)
+	}
 	if err := json.Unmarshal([]byte(outcomes["check"].output.String()), &g.check); err != nil {
 		return nil, fmt.Errorf("kernel %s: safeexec check: %w", name, err)
 	}
