@@ -33,16 +33,23 @@ func clean(args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 98
 	}
+	job := cmd.Process.Pid
 	go func() {
 		<-terminated
 		fmt.Fprintln(os.Stderr, "it took too long")
-		cmd.Process.Kill()
+		syscall.Kill(job, syscall.SIGKILL)
 	}()
-	err = cmd.Wait()
+	var status syscall.WaitStatus
+	for pid := 0; pid != job; { // a daemon that has ended must not stay a zombie: its job looks whether it is gone
+		if pid, err = syscall.Wait4(-1, &status, 0, nil); err != nil && err != syscall.EINTR {
+			fmt.Fprintln(os.Stderr, err)
+			return 97
+		}
+	}
 	for endChildren() {
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if status != 0 {
+		fmt.Fprintf(os.Stderr, "status %d, signal %v\n", status.ExitStatus(), status.Signal())
 		return 1
 	}
 	return 0
