@@ -295,13 +295,19 @@ func sandbox(args []string) int {
 	)
 	programs := map[string][]unix.SockFilter{
 		"no-landlock": {
-			{Code: load, K: nr}, {Code: equal, K: landlockCreate, Jf: 1},
-			{Code: answer, K: refuse | uint32(unix.ENOSYS)}, {Code: answer, K: permit},
+			{Code: load, K: nr},
+			{Code: equal, K: landlockCreate, Jf: 1},
+			{Code: answer, K: refuse | uint32(unix.ENOSYS)},
+			{Code: answer, K: permit},
 		},
 		"no-asking": {
-			{Code: load, K: nr}, {Code: equal, K: unix.SYS_KCMP, Jt: 3}, {Code: equal, K: unix.SYS_FCNTL, Jf: 3},
-			{Code: load, K: word1}, {Code: equal, K: dupQuery, Jf: 1},
-			{Code: answer, K: refuse | uint32(unix.EPERM)}, {Code: answer, K: permit},
+			{Code: load, K: nr},
+			{Code: equal, K: unix.SYS_KCMP, Jt: 3},
+			{Code: equal, K: unix.SYS_FCNTL, Jf: 3},
+			{Code: load, K: word1},
+			{Code: equal, K: dupQuery, Jf: 1},
+			{Code: answer, K: refuse | uint32(unix.EPERM)},
+			{Code: answer, K: permit},
 		},
 		"listener": {{Code: answer, K: permit}},
 	}
