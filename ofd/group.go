@@ -16,9 +16,6 @@ type Ref struct {
 // cluster is a set of references, by index, that are known to refer to one description. The first is asked for all.
 type cluster []int
 
-// worthwhile is how many clusters are sorted in two goroutines rather than in one.
-const worthwhile = 1024
-
 // grouping is one run of Group: merge sort, in which what is equal melts together.
 type grouping struct {
 	refs     []Ref

@@ -117,6 +117,8 @@ type capabilities struct {
 	data   [2]unix.CapUserData
 }
 
+var _ = childMain // by assembly
+
 // childMain is where the new task begins. It doesn't return: the assembly behind it has nowhere to go.
 //
 //go:nosplit

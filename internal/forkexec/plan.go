@@ -177,6 +177,7 @@ func (c *child) planSys(a *Attr, sys *syscall.SysProcAttr) (err error) {
 		return errors.New("both Setctty and Foreground set in SysProcAttr")
 	}
 	if sys.Setctty && !slices.ContainsFunc(a.Moves, func(m fdtable.Move) bool { return m.To == sys.Ctty }) {
+		//lint:ignore ST1005 programs know the words from package syscall
 		return errors.New("Setctty set but Ctty not valid in child")
 	}
 	if sys.Chroot != "" {

@@ -10,6 +10,8 @@ var ignoredAtStart, blockedAtStart uint64
 // threadArea is where the first thread's g lives: the runtime leaves setting it up to the hook. It is never collected.
 var threadArea [4]uintptr
 
+var _ = &threadArea // the hook uses it, in assembly
+
 // The runtime calls _cgo_init, when it is set, as the first thing of all.
 //
 //go:linkname safeexecStartHook safeexecStartHook

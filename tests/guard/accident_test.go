@@ -2,7 +2,6 @@ package guard
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -226,7 +225,7 @@ inside: careless
 		cmd.Env = append(os.Environ(), "MAKEFLAGS=")
 		out, err := cmd.CombinedOutput()
 		if err != nil && strings.Contains(string(out), "fifo:") {
-			t.Skip(fmt.Sprintf("this make's jobserver is a named FIFO: %s", out))
+			t.Skipf("this make's jobserver is a named FIFO: %s", out)
 		}
 		if err != nil || string(out) != want {
 			t.Errorf("%q: %v\n%s", prefix, err, out)

@@ -43,7 +43,11 @@ var (
 	runtimeHandler uintptr
 )
 
+var _, _ = &faults, &runtimeHandler // by assembly
+
 func handler()
+
+var _ = handler // by assembly
 
 func handlerAddress() uintptr
 
