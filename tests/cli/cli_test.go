@@ -23,6 +23,7 @@ func TestScripts(t *testing.T) {
 		Dir: "../../testdata/cli",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			env.Setenv("PYTHON", python())
 			return nil
 		},
 		Condition: func(condition string) (bool, error) {
@@ -30,6 +31,14 @@ func TestScripts(t *testing.T) {
 		},
 		RequireUniqueNames: true,
 	})
+}
+
+// python is the system's where it has one: a version manager's wrapper takes long, and wants a home.
+func python() string {
+	if _, err := os.Stat("/usr/bin/python3"); err == nil {
+		return "/usr/bin/python3"
+	}
+	return "python3"
 }
 
 // buildCommand builds the binary as make build does. SAFEEXEC_BINARY names a binary that has been built already, for a user
