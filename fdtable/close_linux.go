@@ -2,6 +2,7 @@ package fdtable
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,9 @@ func CloseInherited(kept, marked []int) error {
 		stay[fd] = true
 	}
 	inherited, err := AllInherited()
+	if errors.Is(err, unix.EMFILE) && closeFirst(stay) {
+		inherited, err = AllInherited()
+	}
 	if err != nil {
 		return err
 	}
@@ -56,6 +60,21 @@ func CloseInherited(kept, marked []int) error {
 		}
 	}
 	return nil
+}
+
+// closeFirst makes room in a full table: it closes the first descriptor below the limit that would be closed anyway.
+func closeFirst(stay map[int]bool) bool {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return false
+	}
+	for fd := 0; uint64(fd) < limit.Cur; fd++ {
+		if !stay[fd] && Inherited(fd) {
+			unix.Close(fd)
+			return true
+		}
+	}
+	return false
 }
 
 func closeSpans(spans []Span) error {

@@ -93,7 +93,12 @@ func (t *table) exec(a *forkexec.Attr, attr *ExecAttr) error {
 	}
 	if leave, ok := attr.leave(a.Moves); ok {
 		a.Leave = leave
-		err = markSpare(attr.Spare, a.Moves)
+		if forkexec.WhyProc() != nil { // the task will read /proc, and a full table has no number left for that
+			err = closeInherited(attr, a)
+		}
+		if err == nil {
+			err = markSpare(attr.Spare, a.Moves)
+		}
 	} else {
 		a.Path = throughThread(path)
 		err = closeInherited(attr, a)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// branches are the ways on which safeexec comes to the command's table; each case of the list takes all of them.
+// branches are the ways on which safeexec comes to the command's table. What differs by no more than the errno takes samples.
 var branches = []struct{ name, prefix string }{
 	{"close_range", ""},
 	{"close_range ENOSYS", "$filter close_range=ENOSYS"},
@@ -72,7 +72,10 @@ var lists = []struct {
 func (c *caller) testList(t *testing.T) {
 	for _, branch := range branches {
 		t.Run(branch.name, func(t *testing.T) {
-			for _, tt := range lists {
+			for i, tt := range lists {
+				if strings.HasSuffix(branch.name, "EPERM") && i%5 != 0 {
+					continue
+				}
 				r := c.bash(t, "exec "+branch.prefix+" $safeexec "+tt.options+" -- $table <in >out 2>err "+tt.open)
 				if r.status != 0 || r.report != tt.want {
 					t.Errorf("%s: %s of %q: status %d, table\n%q, want\n%q", tt.name, tt.options, tt.open, r.status, r.report, tt.want)

@@ -132,7 +132,7 @@ func (c *caller) testStrings(t *testing.T) {
 // environment runs a command with exactly that environment, and returns what the kernel has of the command's.
 func (c *caller) environment(t *testing.T, options, env []string) []string {
 	t.Helper()
-	process, err := os.StartProcess(c.binary, slices.Concat([]string{"safeexec"}, options, []string{"/bin/cp", "/proc/self/environ", c.dir + "/environ"}),
+	process, err := os.StartProcess(c.binary, slices.Concat([]string{"safeexec"}, options, []string{"/bin/cp", "-f", "/proc/self/environ", c.dir + "/environ"}),
 		&os.ProcAttr{Env: env, Files: []*os.File{nil, nil, nil}})
 	if err != nil {
 		t.Fatal(err)

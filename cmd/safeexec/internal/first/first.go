@@ -140,7 +140,7 @@ func isListen(variable string) bool { return strings.HasPrefix(variable, "LISTEN
 // fits completes the plan: the standard descriptors, and the program. It says no when the numbers need more thought, and
 // when there is no such program.
 func (p *plain) fits() bool {
-	if poller.Descriptors() != nil {
+	if poller.Descriptors() != nil || forkexec.WhyProc() != nil { // closing by /proc takes room in the table
 		return false
 	}
 	for n := range 3 {
