@@ -77,7 +77,7 @@ func run(page, logs, only string, kernels []string) (failed bool, err error) {
 		}
 		defer func() { err = errors.Join(err, out.Close()) }()
 	}
-	return failed, writePage(out, guests)
+	return failed, writePage(out, guests, only)
 }
 
 func runGuest(name, kernel, image, work, logs string) (*guest, error) {

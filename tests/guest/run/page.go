@@ -100,13 +100,17 @@ func (g *guest) suite(name, uid string) *suiteResults {
 	return &suiteResults{}
 }
 
-func writePage(w io.Writer, guests []*guest) error {
+func writePage(w io.Writer, guests []*guest, only string) error {
 	p := &page{guests: guests}
 	p.line("# Kernels")
 	p.line("")
 	p.line("`make test-kernels` wrote this page: it boots a guest for each kernel, from Debian's packages, under QEMU's emulation of")
 	p.line("x86_64, and runs the static binary and the tests of all packages there, as root and as an ordinary user (uid 65534).")
 	p.line("Numbers in a table's head are the kernels' versions.")
+	if only != "" {
+		p.line("")
+		p.line("This time with the packages alone whose names match `%s`.", only)
+	}
 	p.line("")
 	p.table("kernel", func(g *guest) string { return "`" + g.check.Kernel + "`" }, "release")
 	p.checks()
