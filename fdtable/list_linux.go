@@ -15,13 +15,13 @@ import (
 type Descriptor struct {
 	Number      int
 	Kind        Kind
-	Flags       Flags  // access mode and status flags
-	CloseOnExec bool   // of the descriptor; all else is the description's, and shared with its duplicates
-	Offset      int64  // meaningful where Kind.HasOffset says so
-	Locks       []Lock // held through this description
-	Target      string // as the kernel gives it: raw bytes, " (deleted)" appended to what is; see Printable
-	Device      Device // where what it refers to is
-	Inode       uint64
+	Flags       Flags   // access mode and status flags
+	CloseOnExec bool    // of the descriptor; all else is the description's, and shared with its duplicates
+	Offset      int64   // meaningful where Kind.HasOffset says so
+	Locks       []Lock  // held through this description
+	Target      string  // as the kernel gives it: raw bytes, " (deleted)" appended to what is; see Printable
+	Device      Device  // where what it refers to is
+	Inode       uint64  // 0 for the anonymous inodes of other processes before Linux 5.14
 	Detail      string  // what the kind adds: "pid 123", "counter 4"; see fdinfo in proc(5)
 	Socket      *Socket // of sockets only
 }
