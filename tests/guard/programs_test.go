@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -112,7 +113,6 @@ func (s setting) waysAround() [][]string {
 // by number there is an option with which it works. -full tries everything, and -write notes what was seen.
 func TestPrograms(t *testing.T) {
 	proctest.NeedTool(t, "strace")
-	results := map[string]map[string]string{}
 	var mu sync.Mutex
 	t.Run("all", func(t *testing.T) { // which ends when all have
 		for _, j := range jobs {
@@ -130,9 +130,7 @@ func TestPrograms(t *testing.T) {
 						for _, s := range settings() {
 							row[s.name] = "not run: " + wanting
 						}
-						mu.Lock()
-						results[j.name] = row
-						mu.Unlock()
+						note(t, &mu, j.name, row)
 						t.Skip("wanting: " + wanting)
 					}
 				}
@@ -144,15 +142,31 @@ func TestPrograms(t *testing.T) {
 						row[s.name] = j.try(t, s)
 					}
 				}
-				mu.Lock()
-				results[j.name] = row
-				mu.Unlock()
+				note(t, &mu, j.name, row)
 			})
 		}
 	})
-	if *full && *write && !t.Failed() {
-		must(t, os.WriteFile("../../docs/guard-programs.md", []byte(document(results)), 0o644))
+}
+
+// note, with -full and -write, puts a job's row into results.json, beside what other runs have put there, and writes the
+// document anew.
+func note(t *testing.T, mu *sync.Mutex, name string, row map[string]string) {
+	t.Helper()
+	if !*full || !*write || t.Failed() {
+		return
 	}
+	mu.Lock()
+	defer mu.Unlock()
+	const path = "results.json"
+	results := map[string]map[string]string{}
+	if text, err := os.ReadFile(path); err == nil {
+		must(t, json.Unmarshal(text, &results))
+	}
+	results[name] = row
+	text, err := json.MarshalIndent(results, "", "\t")
+	must(t, err)
+	must(t, os.WriteFile(path, append(text, '\n'), 0o644))
+	must(t, os.WriteFile("../../docs/guard-programs.md", []byte(document(results)), 0o644))
 }
 
 // try says how a program does under a setting: "works", or what was refused and what to do about it.
@@ -185,7 +199,7 @@ type outcome struct {
 
 // patience is how long a program may take where it may as well break: some wait for ever for what they were refused. Nothing
 // that is required to work is under it.
-const patience = 75 * time.Second
+const patience = 45 * time.Second
 
 // run runs a job in a directory of its own.
 func (j job) run(t *testing.T, s setting, options []string, wrapper ...string) outcome {
