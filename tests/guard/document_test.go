@@ -71,6 +71,9 @@ func table(b *strings.Builder, results map[string]map[string]string, columns []s
 	var notes []string
 	numbers := map[string]int{}
 	for _, j := range jobs {
+		if results[j.name] == nil {
+			continue // no run has had it yet
+		}
 		fmt.Fprintf(b, "| %s |", j.name)
 		for _, s := range columns {
 			cell := results[j.name][s.name]
