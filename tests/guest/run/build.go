@@ -28,7 +28,7 @@ var notInGuests = map[string]string{
 }
 
 // programs are taken from this machine with their libraries, in the place of busybox's, because tests drive just these.
-var programs = []string{"sh", "bash", "setpriv", "unshare", "flock", "script", "strace", "env", "ls", "cat"}
+var programs = []string{"sh", "bash", "setpriv", "unshare", "flock", "script", "strace", "env", "ls", "cat", "getent"}
 
 // A suite is a package with tests.
 type suite struct {
@@ -51,6 +51,7 @@ func buildInitramfs(root, work string, only *regexp.Regexp) (image string, jobs 
 	a.text("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n")
 	a.text("/etc/group", "root:x:0:\nnogroup:x:65534:\n")
 	a.text("/etc/hosts", "127.0.0.1 localhost\n")
+	a.text("/etc/nsswitch.conf", "hosts: files dns\n")
 	a.tree("/src/testdata", filepath.Join(root, "testdata"))
 	if err := addPrograms(a); err != nil {
 		return "", nil, err
