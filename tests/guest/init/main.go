@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -110,7 +111,7 @@ func openRaw(name string) (*os.File, error) {
 // do runs a job in a session of its own. What it leaves running is killed.
 func do(j job.Job, out *os.File) (status int, took time.Duration) {
 	fmt.Fprintf(out, "%s%s\n", job.Begin, j.Name)
-	tmp := filepath.Join("/tmp", j.Name)
+	tmp := filepath.Join("/tmp", strings.ReplaceAll(j.Name, ":", "-"))
 	cmd := exec.Command(j.Args[0], j.Args[1:]...)
 	cmd.Dir = j.Dir
 	cmd.Env = append([]string{"PATH=/usr/bin:/bin", "TMPDIR=" + tmp, "TERM=dumb"}, j.Env...)
