@@ -105,13 +105,13 @@ func writePage(w io.Writer, guests []*guest, only string) error {
 	p.line("# Kernels")
 	p.line("")
 	p.line("`make test-kernels` wrote this page: it boots a guest for each kernel, from Debian's packages, under QEMU's emulation of")
-	p.line("x86_64, and runs the static binary and the tests of all packages there, as root and as an ordinary user (uid 65534).")
+	p.line("x86_64, and runs the static binary and the packages' tests there, as root and as an ordinary user (uid 65534). Tests that")
+	p.line("have nothing to do with the kernel, or that drive interpreters and compilers, are left out.")
 	p.line("Numbers in a table's head are the kernels' versions.")
 	if only != "" {
 		p.line("")
 		p.line("This time with the packages alone whose names match `%s`.", only)
 	}
-	p.line("")
 	p.table("kernel", func(g *guest) string { return "`" + g.check.Kernel + "`" }, "release")
 	p.checks()
 	p.features()
