@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -658,8 +659,10 @@ var tables = []behaviour{
 		defer signal.Reset(syscall.SIGUSR1)
 		out, err := l.command("/bin/cat", "/proc/self/status").Output()
 		fields := strings.Fields(string(out))
-		return fmt.Sprint(fields[slices.Index(fields, "SigIgn:")+1], err)
-	}, want: "0000000000000200<nil>"},
+		ignored, perr := strconv.ParseUint(fields[slices.Index(fields, "SigIgn:")+1], 16, 64)
+		const internal = 3 << (32 - 1) // whoever started the tests may ignore what the C library keeps for itself
+		return fmt.Sprintf("%#x %v %v", ignored&^internal, perr, err)
+	}, want: "0x200 <nil> <nil>"},
 	{name: "a handle of the caller's", run: func(t *testing.T, l library) string {
 		fd := -1
 		c := l.shell("read x")

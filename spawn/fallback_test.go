@@ -33,9 +33,6 @@ func TestFallback(t *testing.T) {
 		"spawn: /bin/true: change directory to /no/such/directory: no such file or directory; " +
 		"caught 0000000000000000; uid 0 gid 0; 0 more descriptors"
 	for _, sandbox := range sandboxes {
-		if raceEnabled && strings.Contains(sandbox, "close_range") {
-			continue // about one such run in ten dies by SIGSEGV under the detector, why isn't known; the suite also runs without it
-		}
 		t.Run(sandbox, func(t *testing.T) {
 			out, err := proctest.Command(t, "sandboxed", sandbox).Output()
 			if err != nil {

@@ -3,7 +3,9 @@
 // func clone(trap, a1, a2, a3, a4, a5, stack uintptr, c *child) (result uintptr)
 //
 // The new task begins on a stack of its own, so nothing here depends on the caller's frame once it runs; the child's
-// argument goes over in a register, since registers are copied. It never comes back.
+// argument goes over in a register, since registers are copied. It never comes back. childMain is called by its func value,
+// with its argument in the first register of Go's own calling convention and room to spill that: a call by name would go
+// through a wrapper that the race detector instruments.
 TEXT ·clone(SB),NOSPLIT,$0-72
 	MOVQ trap+0(FP), AX
 	MOVQ a1+8(FP), DI
@@ -22,7 +24,9 @@ TEXT ·clone(SB),NOSPLIT,$0-72
 newtask:
 	MOVQ R13, SP
 	XORL BP, BP
+	XORPS X15, X15
 	SUBQ $16, SP
-	MOVQ R12, 0(SP)
-	CALL ·childMain(SB)
+	MOVQ R12, AX
+	MOVQ ·childEntry(SB), DX
+	CALL (DX)
 	INT  $3

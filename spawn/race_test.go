@@ -1,5 +1,0 @@
-//go:build race
-
-package spawn_test
-
-const raceEnabled = true
