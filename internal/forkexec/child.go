@@ -117,9 +117,7 @@ type capabilities struct {
 	data   [2]unix.CapUserData
 }
 
-var childEntry = childMain // for the assembly
-
-// childMain is where the new task begins. It doesn't return: the assembly behind it has nowhere to go.
+// childMain is where the new task begins. It doesn't return: clone has nowhere to go.
 //
 //go:nosplit
 //go:norace

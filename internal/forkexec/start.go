@@ -34,7 +34,7 @@ func runtimeBeforeFork()
 func runtimeAfterFork()
 
 // Without noescape, so that a child is always on the heap: the kernel has its address while stacks may move.
-func clone(trap, a1, a2, a3, a4, a5, stack uintptr, c *child) (result uintptr)
+func clone(trap, a1, a2, a3, a4, a5, stack uintptr, c *child, run func(*child)) (result uintptr)
 
 // support is what the kernel and the sandboxes around us let us do, found out once.
 type support struct {
@@ -201,7 +201,7 @@ func address[T any](p *T) uint64 { return uint64(uintptr(unsafe.Pointer(p))) }
 //go:nocheckptr
 func enterTask(trap, a1, a2, a3, a4, a5, stack uintptr, c *child) (task uintptr) {
 	runtimeBeforeFork()
-	task = clone(trap, a1, a2, a3, a4, a5, stack, c)
+	task = clone(trap, a1, a2, a3, a4, a5, stack, c, childMain)
 	runtimeAfterFork()
 	return task
 }
