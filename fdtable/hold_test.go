@@ -17,6 +17,7 @@ func TestMain(m *testing.M) {
 	proctest.Helper("hold", holdHelper)
 	proctest.Helper("many", manyHelper)
 	proctest.Helper("look", lookHelper)
+	proctest.Helper("jail", jailHelper)
 	proctest.Main(m)
 }
 
@@ -298,6 +299,11 @@ func holdHelper(args []string) int {
 	if len(args) > 1 {
 		report.look(args[1] == "noproc")
 	}
+	return tell(report)
+}
+
+// tell writes a line for the test and waits for the end of standard input.
+func tell(report any) int {
 	out, err := json.Marshal(report)
 	must(err)
 	_, err = unix.Write(1, append(out, '\n'))

@@ -57,6 +57,15 @@ func (k Kind) HasOffset() bool {
 	return false
 }
 
+// isNamed reports whether such a thing has a name in a file system while it isn't deleted.
+func (k Kind) isNamed() bool {
+	switch k {
+	case KindFile, KindDirectory, KindSymlink, KindSocketFile, KindFIFO, KindTerminal, KindMemoryDevice, KindCharDevice, KindBlockDevice:
+		return true
+	}
+	return false
+}
+
 // anonKind is the kind of an anonymous inode by the name that the kernel gave it.
 func anonKind(name string) Kind {
 	switch name {

@@ -20,6 +20,7 @@ type Descriptor struct {
 	Offset      int64   // meaningful where Kind.HasOffset says so
 	Locks       []Lock  // held through this description
 	Target      string  // as the kernel gives it: raw bytes, " (deleted)" appended to what is; see Printable
+	Deleted     bool    // what it refers to is in a file system and has no name there, or none any more
 	Device      Device  // where what it refers to is
 	Inode       uint64  // 0 for the anonymous inodes of other processes before Linux 5.14
 	Detail      string  // what the kind adds: "pid 123", "counter 4"; see fdinfo in proc(5)
@@ -347,6 +348,7 @@ func (r *Reader) lookAt(d *Descriptor, t *table, name string) error {
 	}
 	d.Device, d.Inode = Device(st.device), st.inode
 	d.Kind = kindOfMode(st.mode)
+	defer func() { d.Deleted = st.links == 0 && d.Kind.isNamed() }()
 	switch d.Kind {
 	case KindCharDevice:
 		d.Kind = r.kindOfDevice(st.rdev)
@@ -415,6 +417,7 @@ type status struct {
 	mode                uint32
 	device, rdev, inode uint64
 	size                int64
+	links               uint64
 }
 
 // stat looks at what a link of /proc refers to. It takes what the machine knows already: a file server that doesn't answer
@@ -425,7 +428,7 @@ func (r *Reader) stat(at int, name string) (status, error) {
 		err := unix.Statx(at, name, unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &x)
 		if err == nil {
 			return status{
-				mode: uint32(x.Mode), inode: x.Ino, size: int64(x.Size),
+				mode: uint32(x.Mode), inode: x.Ino, size: int64(x.Size), links: uint64(x.Nlink),
 				device: unix.Mkdev(x.Dev_major, x.Dev_minor), rdev: unix.Mkdev(x.Rdev_major, x.Rdev_minor),
 			}, nil
 		}
@@ -441,6 +444,6 @@ func (r *Reader) stat(at int, name string) (status, error) {
 
 func statusOf(st *unix.Stat_t) status {
 	return status{
-		mode: st.Mode, inode: st.Ino, size: st.Size, device: uint64(st.Dev), rdev: uint64(st.Rdev),
+		mode: st.Mode, inode: st.Ino, size: st.Size, links: uint64(st.Nlink), device: uint64(st.Dev), rdev: uint64(st.Rdev),
 	}
 }

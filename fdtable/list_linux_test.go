@@ -82,6 +82,10 @@ func compare(t *testing.T, w want, d Descriptor, own bool) {
 	if w.Target != "" && d.Target != w.Target {
 		fail("target", d.Target, w.Target)
 	}
+	deleted := strings.HasSuffix(d.Target, " (deleted)") && d.Kind != KindMemfd && d.Kind != KindMessageQueue
+	if d.Deleted != deleted {
+		fail("deleted", d.Deleted, deleted)
+	}
 	if digits := regexp.MustCompile("[0-9]+"); d.Detail != w.Detail && digits.ReplaceAllString(d.Detail, "#") != w.Detail {
 		fail("detail", d.Detail, w.Detail)
 	}

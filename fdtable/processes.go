@@ -15,6 +15,8 @@ type Process struct {
 	// Started is when it began, in clock ticks since the machine started: what has the same number and another start is
 	// another process.
 	Started uint64
+
+	Session int // the session's number (setsid(2)); 0 of one that began outside of what can be seen
 }
 
 // parseStat reads the beginning of /proc/PID/stat: number, name in parentheses, state, parent, and the start further on. The
@@ -31,7 +33,10 @@ func parseStat(data []byte) (Process, bool) {
 	}
 	parent, err2 := strconv.Atoi(fields[1])
 	p := Process{PID: pid, Parent: parent, Name: string(data[open+1 : end])}
-	const started = 22 - 3 // field 22 of proc(5), where the state is field 3
+	const session, started = 6 - 3, 22 - 3 // fields 6 and 22 of proc(5), where the state is field 3
+	if len(fields) > session {
+		p.Session, _ = strconv.Atoi(fields[session])
+	}
 	if len(fields) > started {
 		p.Started, _ = strconv.ParseUint(fields[started], 10, 64)
 	}

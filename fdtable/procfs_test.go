@@ -337,10 +337,10 @@ func TestParseStat(t *testing.T) {
 		want Process
 		ok   bool
 	}{
-		{"12 (sh) S 1 12 12 0 -1", Process{12, 1, "sh", 0}, true},
-		{"12 (a) b (c) S 7 1", Process{12, 7, "a) b (c", 0}, true},
-		{"12 (new\nline) R 0 1", Process{12, 0, "new\nline", 0}, true},
-		{"12 (sh) S 1 12 12 0 -1 0 5 6 7 8 9 10 11 12 20 0 1 0 4711 99", Process{12, 1, "sh", 4711}, true},
+		{"12 (sh) S 1 12 12 0 -1", Process{12, 1, "sh", 0, 12}, true},
+		{"12 (a) b (c) S 7 1", Process{12, 7, "a) b (c", 0, 0}, true},
+		{"12 (new\nline) R 0 1", Process{12, 0, "new\nline", 0, 0}, true},
+		{"12 (sh) S 1 12 12 0 -1 0 5 6 7 8 9 10 11 12 20 0 1 0 4711 99", Process{12, 1, "sh", 4711, 12}, true},
 		{"12 sh S 1", Process{}, false},
 		{"x (sh) S 1", Process{}, false},
 		{"12 (sh) S", Process{}, false},
@@ -354,7 +354,7 @@ func TestParseStat(t *testing.T) {
 }
 
 func TestTree(t *testing.T) {
-	all := []Process{{1, 0, "", 0}, {2, 1, "", 0}, {3, 2, "", 0}, {4, 1, "", 0}, {5, 3, "", 0}, {8, 9, "", 0}, {9, 8, "", 0}}
+	all := []Process{{PID: 1}, {PID: 2, Parent: 1}, {PID: 3, Parent: 2}, {PID: 4, Parent: 1}, {PID: 5, Parent: 3}, {PID: 8, Parent: 9}, {PID: 9, Parent: 8}}
 	numbers := func(tree []Process) (pids []int) {
 		for _, p := range tree {
 			pids = append(pids, p.PID)
