@@ -111,7 +111,7 @@ func flagsOf(table []run.Option) []cli.Flag {
 }
 
 func subcommands() []*cli.Command {
-	return []*cli.Command{fdsCommand(), policyCommand(), checkCommand()}
+	return []*cli.Command{fdsCommand(), policyCommand(), doctorCommand(), checkCommand()}
 }
 
 // moduleVersion is what the go command recorded in the binary.

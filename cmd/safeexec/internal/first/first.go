@@ -34,7 +34,7 @@ var (
 
 // IsSubcommand reports whether the first word of a command line is a subcommand.
 func IsSubcommand(word string) bool {
-	return word == "fds" || word == "policy" || word == "check"
+	return word == "fds" || word == "policy" || word == "doctor" || word == "check"
 }
 
 func init() {
