@@ -20,7 +20,7 @@ demo: ## install what is missing, build, and show the main job on a shell with l
 	scripts/demo
 
 test: ## install what is missing, then vet, lint and all tests with -race, as root and as an ordinary user
-	scripts/need go gcc test
+	scripts/need go gcc test container
 	$(MAKE) --no-print-directory build lint unit user
 
 lint:
