@@ -27,8 +27,8 @@ var notInGuests = map[string]string{
 	"safeexec/tests/seccomp": "TestDenied|TestRingsAreAbsent|TestGuardedByNumber|TestOneGuardedOperation|TestAdvisory|TestGuardOfNothing|TestPassing|TestKeptUnixSockets|TestDuplicatesOntoKeptNumbers|TestMounts|TestActions|TestForeignTables|TestX32|TestForeignTablesOnTheKernel|TestX32OnTheKernel",
 }
 
-// hostOnly are packages whose tests drive interpreters, compilers and container runtimes, or that run around the guests.
-var hostOnly = regexp.MustCompile(`^tests/(cli|command|container|guest/.*)$`)
+// hostOnly are packages whose tests drive interpreters, compilers, systemd and container runtimes, or that run around the guests.
+var hostOnly = regexp.MustCompile(`^tests/(cli|command|container|systemd|guest/.*)$`)
 
 // programs are taken from this machine with their libraries, in the place of busybox's, because tests drive just these.
 var programs = []string{"sh", "bash", "setpriv", "unshare", "flock", "script", "strace", "env", "ls", "cat", "getent"}
