@@ -59,7 +59,7 @@ type action struct {
 	mask     uint64
 }
 
-// A Queue holds the signals that came in, in their order.
+// A Queue holds the signals that came in. Two that come at the same time may change places: any thread takes them.
 type Queue struct {
 	read int
 	ours action
