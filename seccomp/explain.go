@@ -27,9 +27,9 @@ type argument struct {
 
 // Explain says what would happen to a call, and by which rule. The call is written as in C: "fcntl(1, F_SETFL)". Numbers and
 // the names of the values that rules look at are understood, several joined by "|"; "?" or a missing argument is any.
-// The name of a table in front ("i386:", "arm:") asks for a call through it.
+// The name of a table in front ("i386:", "x32:", "arm:") asks for a call through it.
 func (f *Filter) Explain(call string) (string, error) {
-	if f.set == nil {
+	if f.set == nil && f.profile == nil {
 		return "", errors.New("seccomp: explain: an imported program has no rules to explain")
 	}
 	text, err := f.explain(call)
@@ -40,12 +40,15 @@ func (f *Filter) Explain(call string) (string, error) {
 }
 
 func (f *Filter) explain(text string) (string, error) {
+	if f.profile != nil {
+		return f.profile.explain(text)
+	}
 	machine, name, words, err := splitCall(text, f.policy.machines(f.policy.Arch)[0])
 	if err != nil {
 		return "", err
 	}
 	if !slices.Contains(f.policy.machines(f.policy.Arch), machine) {
-		return answerName(unix.SECCOMP_RET_KILL_PROCESS) + ": the filter has no rules for " + machines[machine].name, nil
+		return answerName(unix.SECCOMP_RET_KILL_PROCESS) + ": the filter has no rules for " + tables[machine].name, nil
 	}
 	id := slices.IndexFunc(calls[:], func(c call) bool { return c.name == name })
 	if id < 0 {
@@ -146,7 +149,7 @@ func truth(b bool) guess {
 func splitCall(text string, native int) (machine int, name string, words []string, err error) {
 	machine, rest := native, strings.TrimSpace(text)
 	if table, after, found := strings.Cut(rest, ":"); found {
-		machine = slices.IndexFunc(machines[:], func(m machineTable) bool { return m.name == table })
+		machine = slices.IndexFunc(tables[:], func(t callsTable) bool { return t.name == table })
 		if machine < 0 {
 			return 0, "", nil, fmt.Errorf("there is no table %q", table)
 		}

@@ -13,7 +13,8 @@ type Filter struct {
 	program []unix.SockFilter
 	domain  domain
 	policy  Policy
-	set     *ruleSet // nil when the filter was imported
+	set     *ruleSet // nil when the filter was imported, or made of a profile
+	profile *profile // nil when it wasn't made of one
 }
 
 // Compile makes a filter of a policy. What can't be held is an error, never a weaker filter.
@@ -47,6 +48,14 @@ func compile(p Policy) (*Filter, error) {
 }
 
 // Instructions returns a copy of the program, for code that loads it itself. The order there: PR_SET_NO_NEW_PRIVS, then
-// landlock_restrict_self with the descriptor from Ruleset, then seccomp(SECCOMP_SET_MODE_FILTER) with
-// SECCOMP_FILTER_FLAG_SPEC_ALLOW, which keeps kernels before 5.16 from slowing the command down.
+// landlock_restrict_self with the descriptor from Ruleset, then seccomp(SECCOMP_SET_MODE_FILTER) with the Flags.
 func (f *Filter) Instructions() []unix.SockFilter { return slices.Clone(f.program) }
+
+// Flags returns the flags that seccomp(2) loads the program with: SECCOMP_FILTER_FLAG_SPEC_ALLOW, which keeps kernels before
+// 5.16 from slowing the command down, unless a profile says otherwise.
+func (f *Filter) Flags() uint32 {
+	if f.profile == nil {
+		return unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+	}
+	return f.profile.flags
+}

@@ -39,7 +39,7 @@ func (f *Filter) Load() error {
 func (f *Filter) install() error {
 	program := unix.SockFprog{Len: uint16(len(f.program)), Filter: &f.program[0]}
 	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, uintptr(unsafe.Pointer(&program)))
+		uintptr(f.Flags()), uintptr(unsafe.Pointer(&program)))
 	runtime.KeepAlive(&program)
 	if errno != 0 {
 		return fmt.Errorf("seccomp: load a filter of %d instructions: %w", len(f.program), errno)

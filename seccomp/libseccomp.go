@@ -24,7 +24,7 @@ var libseccompArchitectures = [machineCount]libseccomp.ScmpArch{
 // there in programs built with the tag libseccomp.
 func (f *Filter) PFC() ([]byte, error) {
 	if f.set == nil {
-		return nil, errors.New("seccomp: export to PFC: an imported program has no rules to export")
+		return nil, errors.New("seccomp: export to PFC: an imported program or a profile has no rules of ours to export")
 	}
 	var listing []byte
 	for _, machine := range f.policy.machines(f.policy.Arch) {

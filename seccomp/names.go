@@ -162,6 +162,12 @@ func answerName(answer uint32) string {
 		return "permitted and logged"
 	case answer == unix.SECCOMP_RET_KILL_PROCESS:
 		return "the process is killed (SIGSYS)"
+	case answer == unix.SECCOMP_RET_KILL_THREAD:
+		return "the thread is killed (SIGSYS)"
+	case answer == unix.SECCOMP_RET_TRAP:
+		return "refused with the signal SIGSYS"
+	case answer&unix.SECCOMP_RET_ACTION_FULL == unix.SECCOMP_RET_TRACE:
+		return "left to a tracer, refused with ENOSYS where there is none"
 	case answer == refused(0):
 		return "success is reported and nothing done"
 	}

@@ -42,6 +42,9 @@ var ociArchitectures = [machineCount]string{
 // OCI returns the rules as a seccomp profile in JSON, and what the profile can't carry. Rules that it can't say are an
 // error, as is an imported filter.
 func (f *Filter) OCI() (profile []byte, missing []string, err error) {
+	if f.profile != nil {
+		return nil, nil, errors.New("seccomp: export to OCI: the filter was made of a profile, which is one already")
+	}
 	if f.set == nil {
 		return nil, nil, errors.New("seccomp: export to OCI: an imported program has no rules to export")
 	}

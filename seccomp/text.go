@@ -8,6 +8,9 @@ import (
 
 // String says what the filter enforces.
 func (f *Filter) String() string {
+	if f.profile != nil {
+		return f.profile.String()
+	}
 	if f.set == nil {
 		return fmt.Sprintf("imported program of %d instructions", len(f.program))
 	}
@@ -19,6 +22,9 @@ func (f *Filter) String() string {
 func (f *Filter) Text() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%v\n%d instructions\n", f, len(f.program))
+	if f.profile != nil {
+		return text.String() + f.profile.text()
+	}
 	if f.set == nil {
 		return text.String()
 	}

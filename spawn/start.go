@@ -128,7 +128,7 @@ func addFilters(a *forkexec.Attr, filters ...*seccomp.Filter) (rulesets []int, e
 			a.Landlock = append(a.Landlock, ruleset)
 		}
 		// The flag keeps kernels before 5.16 from turning on costly mitigations for whoever has a filter.
-		a.Filters = append(a.Filters, forkexec.Filter{Program: f.Instructions(), Flags: unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW})
+		a.Filters = append(a.Filters, forkexec.Filter{Program: f.Instructions(), Flags: f.Flags()})
 	}
 	return rulesets, nil
 }
