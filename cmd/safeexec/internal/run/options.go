@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/seccomp"
 )
 
 // Options are what a command line asks for.
@@ -121,9 +122,14 @@ var Table = []Option{
 		value: func(o *Options) Value { return &o.abi },
 	},
 	{
+		Name:  "seccomp-profile",
+		Usage: "also install the seccomp profile in `FILE`, JSON as docker, podman, Kubernetes and OCI runtimes take it; repeatable",
+		value: func(o *Options) Value { return &filterFiles{&o.filters, "--seccomp-profile", readProfile} },
+	},
+	{
 		Name:  "seccomp-bpf",
 		Usage: "also install the compiled filter in `FILE`, as bwrap --seccomp and setpriv --seccomp-filter take it; repeatable",
-		value: func(o *Options) Value { return &o.filters },
+		value: func(o *Options) Value { return &filterFiles{&o.filters, "--seccomp-bpf", seccomp.Import} },
 	},
 	{
 		Name: "supervise", Toggle: true,

@@ -24,7 +24,8 @@ func PolicyTable() []Option {
 	var options []Option
 	for _, o := range Table {
 		switch o.Name {
-		case "keep", "private", "close", "guard", "guard-reopen", "guard-stdio", "guard-steal", "fd-passing", "deny", "on-violation", "abi":
+		case "keep", "private", "close", "guard", "guard-reopen", "guard-stdio", "guard-steal", "fd-passing", "deny", "on-violation", "abi",
+			"seccomp-profile":
 			options = append(options, o)
 		}
 	}
@@ -89,6 +90,10 @@ func (l *PolicyLine) Compile() (f *seccomp.Filter, missing []string, err error) 
 	if err := o.alone(); err != nil {
 		return nil, nil, err
 	}
+	if len(o.filters) > 0 {
+		f, err = o.profile()
+		return f, nil, err
+	}
 	numbers, private, err := o.exported()
 	if err != nil {
 		return nil, nil, err
@@ -99,7 +104,7 @@ func (l *PolicyLine) Compile() (f *seccomp.Filter, missing []string, err error) 
 	case o.deny.set:
 		f, err = seccomp.Compile(o.denial())
 	default:
-		return nil, nil, fmt.Errorf("there is neither --guard nor --deny to make a filter from")
+		return nil, nil, fmt.Errorf("there is no --guard, --deny or --seccomp-profile to make a filter from")
 	}
 	if err != nil {
 		return nil, nil, err
@@ -112,6 +117,18 @@ func (l *PolicyLine) Compile() (f *seccomp.Filter, missing []string, err error) 
 		missing = append(missing, "private descriptions where the command can't tell them from shared ones (--guard-reopen auto)")
 	}
 	return f, missing, nil
+}
+
+// profile is the filter of --seccomp-profile. A run loads each filter by itself, so that one can't be printed with another.
+func (o *Options) profile() (*seccomp.Filter, error) {
+	file := o.filters[0]
+	switch {
+	case o.guard.set || o.deny.set:
+		return nil, file.about(fmt.Errorf("it makes a filter beside that of --guard or --deny: print them one by one"))
+	case len(o.filters) > 1:
+		return nil, o.filters[1].about(fmt.Errorf("each profile makes a filter of its own: print them one by one"))
+	}
+	return file.filter()
 }
 
 // exported returns the numbers that the command would have shared, and private; 0, 1 and 2 are shared unless something else

@@ -19,7 +19,7 @@ type restrictions struct {
 	deny        denyOps
 	onViolation action
 	abi         abi
-	filters     files
+	filters     []filterFile
 }
 
 // restrict fills in what the command is kept from.
@@ -42,9 +42,9 @@ func (o *Options) restrict(attr *spawn.ExecAttr, stderr io.Writer) error {
 		attr.Filters = append(attr.Filters, filter)
 	}
 	for _, file := range r.filters {
-		filter, err := importFilter(file)
+		filter, err := file.filter()
 		if err != nil {
-			return about("--seccomp-bpf "+printable(file), none, err)
+			return err
 		}
 		attr.Filters = append(attr.Filters, filter)
 	}
@@ -112,12 +112,34 @@ func (r *restrictions) denial() seccomp.Policy {
 	}
 }
 
-func importFilter(file string) (*seccomp.Filter, error) {
-	raw, err := os.ReadFile(file)
+// filterFile is a file that an option names for a filter to be made of.
+type filterFile struct {
+	option, name string
+	read         func([]byte) (*seccomp.Filter, error)
+}
+
+func (f filterFile) filter() (*seccomp.Filter, error) {
+	text, err := os.ReadFile(f.name)
+	if err != nil {
+		return nil, f.about(err)
+	}
+	filter, err := f.read(text)
+	if err != nil {
+		return nil, f.about(err)
+	}
+	return filter, nil
+}
+
+func (f filterFile) about(err error) error { return about(f.option+" "+printable(f.name), none, err) }
+
+// readProfile goes by the capabilities that safeexec itself has: below no_new_privs, which every filter takes, nothing can
+// have more.
+func readProfile(text []byte) (*seccomp.Filter, error) {
+	env, err := seccomp.ProfileEnvironment()
 	if err != nil {
 		return nil, err
 	}
-	return seccomp.Import(raw)
+	return seccomp.ParseProfile(text, env)
 }
 
 // guardOps are what --guard collects; the word "default" is --guard without a value.
@@ -206,12 +228,16 @@ func (a *abi) Set(text string) (err error) {
 	return err
 }
 
-// files are names, in the order given.
-type files []string
+// filterFiles collects the files of one option in the list of all, in the order given.
+type filterFiles struct {
+	all    *[]filterFile
+	option string
+	read   func([]byte) (*seccomp.Filter, error)
+}
 
-func (f *files) String() string { return "" }
+func (f *filterFiles) String() string { return "" }
 
-func (f *files) Set(name string) error {
-	*f = append(*f, name)
+func (f *filterFiles) Set(name string) error {
+	*f.all = append(*f.all, filterFile{f.option, name, f.read})
 	return nil
 }
