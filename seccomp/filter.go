@@ -47,6 +47,37 @@ func compile(p Policy) (*Filter, error) {
 	return &Filter{program: program, domain: p.domain(kept), policy: p, set: set}, nil
 }
 
+// CompileAsking makes the filter that asks a supervisor (seccomp_unotify(2)) about what a policy holds by description; it is
+// nil when nothing is held so. It belongs beside the one that Compile makes of the same policy: that has all the rest.
+func CompileAsking(p Policy) (*Filter, error) {
+	filter, err := compileAsking(p)
+	if err != nil {
+		return nil, fmt.Errorf("seccomp: compile: %w", err)
+	}
+	return filter, nil
+}
+
+func compileAsking(p Policy) (*Filter, error) {
+	kept := p.descriptors()
+	if err := p.check(kept); err != nil {
+		return nil, err
+	}
+	arch, err := p.Arch.resolve()
+	if err != nil {
+		return nil, err
+	}
+	p.Arch = arch
+	set := p.asking(kept)
+	if len(set.rules) == 0 || !p.ByDescription {
+		return nil, nil
+	}
+	program, err := set.compile(p.machines(arch))
+	if err != nil {
+		return nil, err
+	}
+	return &Filter{program: program, policy: p, set: set}, nil
+}
+
 // Instructions returns a copy of the program, for code that loads it itself. The order there: PR_SET_NO_NEW_PRIVS, then
 // landlock_restrict_self with the descriptor from Ruleset, then seccomp(SECCOMP_SET_MODE_FILTER) with the Flags.
 func (f *Filter) Instructions() []unix.SockFilter { return slices.Clone(f.program) }

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -168,8 +169,70 @@ func answerName(answer uint32) string {
 		return "refused with the signal SIGSYS"
 	case answer&unix.SECCOMP_RET_ACTION_FULL == unix.SECCOMP_RET_TRACE:
 		return "left to a tracer, refused with ENOSYS where there is none"
+	case answer == unix.SECCOMP_RET_USER_NOTIF:
+		return "the supervisor is asked"
 	case answer == refused(0):
 		return "success is reported and nothing done"
 	}
 	return "refused with " + errnoName(unix.Errno(answer&unix.SECCOMP_RET_DATA))
+}
+
+// A Call is a system call as a filter sees it: struct seccomp_data of seccomp(2) without the instruction pointer.
+type Call struct {
+	Number    int32
+	Audit     uint32 // the AUDIT_ARCH value of the table that Number is of
+	Arguments [6]uint64
+}
+
+// Name is the call's name in the kernel's tables, and empty for a call that no rule is about.
+func (c Call) Name() string {
+	id, _ := c.find()
+	if id < 0 {
+		return ""
+	}
+	return calls[id].name
+}
+
+// Narrow reports whether the call came from a program whose registers and pointers have 32 bits.
+func (c Call) Narrow() bool {
+	_, machine := c.find()
+	return machine >= 0 && machines[machine].narrow
+}
+
+func (c Call) find() (id, machine int) {
+	machine = slices.IndexFunc(machines[:], func(m machineTable) bool { return m.audit == c.Audit })
+	if machine < 0 {
+		return -1, -1
+	}
+	return slices.IndexFunc(calls[:], func(known call) bool { return known.number[machine] == c.Number }), machine
+}
+
+// String writes the call as in C, as far as numbers tell: "fcntl(1, F_SETFL, 2048)".
+func (c Call) String() string {
+	id, _ := c.find()
+	if id < 0 {
+		return fmt.Sprintf("call %d", c.Number)
+	}
+	var words []string
+	for i, argument := range calls[id].arguments() {
+		if i >= len(c.Arguments) {
+			break
+		}
+		kind, _, _ := strings.Cut(argument, " ")
+		words = append(words, c.word(callID(id), uint8(i), kind))
+	}
+	return calls[id].name + "(" + strings.Join(words, ", ") + ")"
+}
+
+func (c Call) word(id callID, argument uint8, kind string) string {
+	value := c.Arguments[argument]
+	switch {
+	case kind == "fd":
+		return strconv.Itoa(int(int32(value)))
+	case kind == "ptr" || kind == "ulong" && value > 1<<16:
+		return fmt.Sprintf("%#x", value)
+	case id == callFlock && value&unix.LOCK_NB != 0:
+		return valueName(id, argument, uint32(value)&^unix.LOCK_NB) + "|LOCK_NB"
+	}
+	return valueName(id, argument, uint32(value))
 }

@@ -21,6 +21,9 @@ type Policy struct {
 	// Guard holds the operations that each kept descriptor names, and what that takes besides: against stealing
 	// always, against dup and passing while a descriptor is guarded by number.
 	Guard bool
+	// ByDescription holds the operations by the description behind the number, whatever the number: a supervisor is
+	// asked (CompileAsking), and dup and what is received are free. Offset and mode can't be held so.
+	ByDescription bool
 	// Passing is how the guard closes SCM_RIGHTS.
 	Passing Passing
 	// Privileged says that the command keeps CAP_SYS_ADMIN in the first user namespace, where a mount may
@@ -300,6 +303,8 @@ func (p Policy) checkDescriptor(d Descriptor) error {
 		return fmt.Errorf("a value that has no name: kind %d, guard %d", d.Kind, d.Guard)
 	case d.Guard != 0 && !p.Guard:
 		return fmt.Errorf("guarded by a policy without a guard")
+	case p.ByDescription && d.Guard&(Offset|Mode) != 0:
+		return fmt.Errorf("%v can't be guarded by description, as reads and splices may wait for ever", d.Guard&(Offset|Mode))
 	case d.Number <= 2 && d.Guard&Offset != 0:
 		return fmt.Errorf("offset can be guarded on 3 and up only, as programs read and write 0 to 2: guard seek instead")
 	case d.Number > 2 && d.Advisory:
@@ -356,6 +361,9 @@ func (p Policy) describeGuard() []string {
 	}
 	if anyGuarded(p.descriptors()) {
 		parts = append(parts, "passing "+p.Passing.String())
+	}
+	if p.ByDescription {
+		parts = append(parts, "by description")
 	}
 	if p.Privileged {
 		parts = append(parts, "privileged")

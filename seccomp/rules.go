@@ -1,6 +1,10 @@
 package seccomp
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // rule is one line of a filter: when a call's descriptors and values are of these, it gets the answer.
 type rule struct {
@@ -299,6 +303,25 @@ func (p Policy) rules(kept []Descriptor) (*ruleSet, error) {
 	return set, nil
 }
 
+// asking has a rule for each way to do what is guarded on any descriptor, whatever the number.
+func (p Policy) asking(kept []Descriptor) *ruleSet {
+	set := &ruleSet{classes: make([]class, 1)}
+	var flags Op
+	for _, d := range kept {
+		flags |= d.Guard & Flags
+	}
+	for i := range rows {
+		r := &rows[i]
+		if r.where&byNumber == 0 || r.op&guardable == 0 || r.unless&flags != 0 {
+			continue
+		}
+		if slices.ContainsFunc(kept, func(d Descriptor) bool { return d.Guard&r.op != 0 && r.kinds&(1<<d.Kind) != 0 }) {
+			set.addRow(r, unix.SECCOMP_RET_USER_NOTIF)
+		}
+	}
+	return set
+}
+
 // classify sorts the numbers into classes.
 func (s *ruleSet) classify(p Policy, kept []Descriptor) error {
 	guarded := anyGuarded(kept)
@@ -343,6 +366,9 @@ func (s *ruleSet) classOf(c class) int {
 // UNIX socket.
 func (d Descriptor) held(p Policy, guarded bool) Op {
 	ops := d.Guard & guardable
+	if p.ByDescription {
+		ops = 0
+	}
 	if ops&Offset != 0 {
 		ops |= Seek // which is one way to move it
 	}
@@ -350,7 +376,7 @@ func (d Descriptor) held(p Policy, guarded bool) Op {
 	if unixSocket {
 		ops |= Pass
 	}
-	if !d.Advisory && (d.Guard&guardable != 0 || unixSocket && d.Number > 2) {
+	if !d.Advisory && (ops&guardable != 0 || unixSocket && d.Number > 2) {
 		ops |= Dup
 	}
 	return ops
@@ -463,10 +489,14 @@ func (s *ruleSet) closed(p Policy, kept []Descriptor) {
 	}
 	var passing []*row
 	switch {
-	case p.Passing == PassTree && p.domain(kept) == socketDomain:
-		passing = []*row{&unixDatagramPairRow, &receiveRow}
 	case p.Passing == PassTree:
-		passing = []*row{&unixRow, &unixDatagramPairRow, &receiveRow}
+		passing = []*row{&unixDatagramPairRow}
+		if p.domain(kept) != socketDomain {
+			passing = append(passing, &unixRow)
+		}
+		if !p.ByDescription {
+			passing = append(passing, &receiveRow)
+		}
 	case p.Passing == PassNoUnix:
 		passing = []*row{&unixRow, &unixPairRow}
 	case p.Passing == PassNoSendmsg:

@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strconv"
@@ -13,6 +14,9 @@ import (
 
 // stagePass is the stage before all of package forkexec's.
 const stagePass = "pass descriptor"
+
+// stageGuard is what a guard takes before them.
+const stageGuard = "guard"
 
 // A StartError is a start that was refused: by the kernel, between fork and exec, or before that for what it asks.
 // errors.Is finds the kernel's error in it, and errors.As an *fs.PathError with the operation and path that os/exec reports.
@@ -69,6 +73,10 @@ func refused(a *forkexec.Attr, err error) *StartError {
 		e.Object = a.Dir
 	case forkexec.StageChroot:
 		e.Object = a.Sys.Chroot
+	case forkexec.StageListener:
+		if at.Errno == syscall.EBUSY {
+			e.Err = fmt.Errorf("a sandbox or guard around this one asks a supervisor already, and the kernel takes one: %w", at.Errno)
+		}
 	case forkexec.StageClose:
 		e.Err = whyClose(at.Errno)
 	}

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"syscall"
@@ -71,6 +72,9 @@ func Exec(path string, argv, env []string, attr *ExecAttr) error {
 		Mask:       attr.Blocked,
 		Ignored:    attr.Ignored,
 	}
+	if attr.Guard != nil && attr.Guard.ByDescription {
+		return &StartError{Path: path, Stage: stageGuard, Number: -1, Err: errors.New("nobody would be there to guard by description")}
+	}
 	t := table{path: path, guard: attr.Guard}
 	var err error
 	if t.entries, err = execEntries(path, attr.Pass); err != nil {
@@ -86,7 +90,7 @@ func Exec(path string, argv, env []string, attr *ExecAttr) error {
 func (t *table) exec(a *forkexec.Attr, attr *ExecAttr) error {
 	path := a.Path
 	a.Moves = t.moves
-	rulesets, err := addFilters(a, append([]*seccomp.Filter{t.filter}, attr.Filters...)...)
+	rulesets, err := addFilters(a, append([]*seccomp.Filter{t.settled.filter}, attr.Filters...)...)
 	defer closeNumbers(rulesets)
 	if err != nil {
 		return err

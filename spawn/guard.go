@@ -37,8 +37,27 @@ type Guard struct {
 	Action seccomp.Action
 	// ABI says what becomes of 32-bit programs.
 	ABI seccomp.ABI
+	// ByDescription makes this process the command's supervisor (seccomp_unotify(2), pidfd_getfd(2): Linux 5.6; kcmp(2)): what
+	// stays shared is guarded by its description, under whatever number the command has it, so that dup needn't be
+	// refused. The default operations are flags, owner and lock; offset and mode can't be guarded so. It isn't for Exec. This process must live as
+	// long as anything that the command starts: without it, guarded calls fail with ENOSYS.
+	ByDescription bool
+	// Learn, with ByDescription, refuses nothing and makes nothing private: Observe is told what would have been.
+	Learn bool
+	// Observe, with ByDescription, is told of each attempt on a guarded description, from several goroutines.
+	Observe func(Attempt)
 	// Explain, when not nil, is called before the start with what each descriptor gets, and why.
 	Explain func(number int, gets string)
+}
+
+// An Attempt is a call that would have changed a guarded description.
+type Attempt struct {
+	PID        int        // the process
+	Program    string     // the name that it goes by
+	Call       string     // as in C: "fcntl(1, F_SETFL, 2049)"
+	Number     int        // the command's first number for the description
+	Operations seccomp.Op // what the call does
+	Result     string     // "refused with EPERM", "pretended", "killed", "permitted", "carried out"
 }
 
 // Stdio says how standard descriptors that stay shared are guarded.
@@ -123,9 +142,15 @@ func (f facts) ruleKind() seccomp.Kind {
 // rule is what a descriptor that stays shared gets from the filter, and the same in words. Strict is for a standard one
 // whose description is guarded under a higher number too.
 func (g *Guard) rule(number int, f facts, strict bool) (d seccomp.Descriptor, gets string) {
-	ops := g.Operations
+	ops, by := g.Operations, "by number"
 	if ops == 0 {
 		ops = seccomp.DefaultGuard
+		if g.ByDescription && !g.Learn {
+			ops &^= seccomp.Seek
+		}
+	}
+	if g.ByDescription {
+		by = "by description"
 	}
 	if ops&seccomp.Offset != 0 && (number > 2 || strict) {
 		ops |= seccomp.Seek // which is one way to move it
@@ -137,11 +162,11 @@ func (g *Guard) rule(number int, f facts, strict bool) (d seccomp.Descriptor, ge
 			ops &^= seccomp.Offset
 		}
 		d.Guard = ops
-		return d, fmt.Sprintf("shared, refused by number: %v", ops)
+		return d, fmt.Sprintf("shared, refused %s: %v", by, ops)
 	case g.Stdio == StdioOff:
 		return d, "shared, unguarded"
 	}
-	if g.Operations == 0 {
+	if g.Operations == 0 && !g.Learn {
 		ops &^= seccomp.Seek
 	}
 	d.Guard, d.Advisory = ops&^seccomp.Offset, true
@@ -162,14 +187,18 @@ func (g *Guard) Policy(numbers []int) seccomp.Policy {
 // policy is the whole of what the filter is to refuse.
 func (g *Guard) policy(shared []seccomp.Descriptor, privileged bool) seccomp.Policy {
 	p := seccomp.Policy{
-		Deny:       g.Deny,
-		Guard:      true,
-		Passing:    g.Passing,
-		Privileged: privileged,
-		Landlock:   seccomp.LandlockABI(),
-		NoLandlock: g.AllowSteal,
-		Action:     g.Action,
-		ABI:        g.ABI,
+		Deny:          g.Deny,
+		Guard:         true,
+		ByDescription: g.ByDescription,
+		Passing:       g.Passing,
+		Privileged:    privileged,
+		Landlock:      seccomp.LandlockABI(),
+		NoLandlock:    g.AllowSteal,
+		Action:        g.Action,
+		ABI:           g.ABI,
+	}
+	if g.Learn {
+		p.Passing = seccomp.PassAllow
 	}
 	return p.Keep(shared...)
 }

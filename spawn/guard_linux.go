@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/notify"
 	"github.com/safeexec/safeexec/ofd"
 	"github.com/safeexec/safeexec/seccomp"
 )
@@ -27,23 +28,55 @@ type guarded struct {
 
 func guardedEntry(i int, e *entry) guarded { return guarded{entry: i, number: e.number, fd: e.fd} }
 
-// settle decides what each descriptor gets: private where that can be had, else a rule of the filter that it returns.
-func (g *Guard) settle(all []guarded, reopen func(fd int) (int, error)) (*seccomp.Filter, error) {
+// A settlement is what a guard takes, beside private descriptions.
+type settlement struct {
+	filter  *seccomp.Filter // nil when the guard only learns
+	asking  *seccomp.Filter // nil unless something is guarded by description
+	watched []notify.Description
+}
+
+// settle decides what each descriptor gets: private where that can be had, else a rule of the filters that it returns.
+func (g *Guard) settle(all []guarded, reopen func(fd int) (int, error)) (s settlement, err error) {
 	slices.SortFunc(all, func(a, b guarded) int { return cmp.Compare(a.number, b.number) })
 	for i := range all {
-		if err := all[i].look(); err != nil {
-			return nil, err
+		if err := all[i].look(); err != nil && !g.Learn {
+			return s, err
 		}
 	}
 	group(all)
 	if err := g.reopen(all, reopen); err != nil {
-		return nil, err
+		return s, err
 	}
 	privileged, err := isPrivileged()
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	return seccomp.Compile(g.policy(g.rules(all), privileged))
+	rules := g.rules(all)
+	policy := g.policy(rules, privileged)
+	if !g.Learn {
+		if s.filter, err = seccomp.Compile(policy); err != nil {
+			return s, err
+		}
+	}
+	if g.ByDescription {
+		s.asking, err = seccomp.CompileAsking(policy)
+		s.watched = watched(all, rules)
+	}
+	return s, err
+}
+
+// watched are the descriptions of what has a rule.
+func watched(all []guarded, rules []seccomp.Descriptor) (list []notify.Description) {
+	for _, rule := range rules {
+		if rule.Guard == 0 {
+			continue
+		}
+		i := slices.IndexFunc(all, func(d guarded) bool { return d.number == rule.Number })
+		list = append(list, notify.Description{
+			FD: all[i].fd, Number: rule.Number, Operations: rule.Guard, Advisory: rule.Advisory,
+		})
+	}
+	return list
 }
 
 // look finds out what the descriptor refers to, and refuses what a guard can't hold.
@@ -88,7 +121,7 @@ func (g *Guard) reopen(all []guarded, reopen func(fd int) (int, error)) error {
 			continue
 		}
 		fd, why := all[i].fd, all[i].facts.whyShared()
-		if why == "" && g.KeepShared {
+		if why == "" && (g.KeepShared || g.Learn) {
 			why = "reopening is turned off"
 		}
 		if why == "" {

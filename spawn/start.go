@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/internal/forkexec"
+	"github.com/safeexec/safeexec/internal/notify"
 	"github.com/safeexec/safeexec/seccomp"
 )
 
@@ -98,18 +99,50 @@ func (c *Cmd) launch(entries []entry, env []string) (pid int, err error) {
 	defer t.release()
 	err = t.with(0, func() error {
 		attr.Moves = t.moves
-		rulesets, err := addFilters(attr, t.filter, c.Filter)
+		rulesets, err := addFilters(attr, t.settled.filter, c.Filter)
 		defer closeNumbers(rulesets)
 		if err != nil {
 			return err
 		}
 		defer keptSlots.lower(attr)()
-		if pid, err = forkexec.Start(attr); err != nil {
+		var guard *notify.Guard
+		if pid, guard, err = t.start(attr); err != nil {
 			return notStarted(attr, err)
+		}
+		if guard != nil {
+			go func() {
+				guard.Serve()
+				guard.Close()
+			}()
 		}
 		return nil
 	})
 	return pid, err
+}
+
+// start makes the process, and what answers for it where something is guarded by description: that is for the caller to serve.
+func (t *table) start(attr *forkexec.Attr) (pid int, guard *notify.Guard, err error) {
+	if t.settled.asking == nil {
+		pid, err = forkexec.Start(attr)
+		return pid, nil, err
+	}
+	g := t.guard
+	options := notify.Options{Action: g.Action, Learning: g.Learn}
+	if g.Observe != nil {
+		options.Observe = func(a notify.Attempt) { g.Observe(Attempt(a)) }
+	}
+	if guard, err = notify.New(t.settled.watched, options); err != nil {
+		return 0, nil, &StartError{Path: t.path, Stage: stageGuard, Number: -1, Err: err}
+	}
+	var listener int
+	attr.Listener = &listener
+	attr.Asking = &forkexec.Filter{Program: t.settled.asking.Instructions(), Flags: unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW}
+	if pid, err = forkexec.Start(attr); err != nil {
+		guard.Close()
+		return 0, nil, err
+	}
+	guard.Listen(listener)
+	return pid, guard, nil
 }
 
 // addFilters puts filters, those that aren't nil, and their Landlock domains into an attr. The rulesets are for the caller to
@@ -143,7 +176,11 @@ func closeNumbers(fds []int) {
 // assert its type and ask os.IsNotExist, which looks no deeper. Else it is a *StartError.
 func notStarted(a *forkexec.Attr, err error) error {
 	var at *forkexec.Error
-	if !errors.As(err, &at) {
+	var start *StartError
+	switch {
+	case errors.As(err, &start):
+		return start
+	case !errors.As(err, &at):
 		return &os.PathError{Op: "fork/exec", Path: a.Path, Err: err}
 	}
 	if at.Stage == forkexec.StageExec {

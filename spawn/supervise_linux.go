@@ -1,9 +1,11 @@
 package spawn
 
 import (
+	"errors"
 	"syscall"
 
 	"github.com/safeexec/safeexec/internal/forkexec"
+	"github.com/safeexec/safeexec/internal/notify"
 	"github.com/safeexec/safeexec/seccomp"
 )
 
@@ -22,11 +24,19 @@ type ChildAttr struct {
 	OwnPID string
 }
 
-// StartChild starts the program at path as Exec would, but as a child, which the caller waits for by wait4(2), and returns
-// its PID. The caller's table stays as it is. It returns a *StartError when anything was refused: then there is no child.
+// A Child is a program that StartChild has started.
+type Child struct {
+	PID   int
+	guard *notify.Guard
+}
+
+// StartChild starts the program at path as Exec would, but as a child, which the caller waits for by wait4(2). The caller's
+// table stays as it is. It returns a *StartError when anything was refused: then there is no child.
+//
+// Under a guard by description the child's guarded calls wait until Serve is called.
 //
 // It needs Linux 5.9 (close_range(2)) or procfs at /proc.
-func StartChild(path string, argv, env []string, attr *ChildAttr) (pid int, err error) {
+func StartChild(path string, argv, env []string, attr *ChildAttr) (*Child, error) {
 	sys := &syscall.SysProcAttr{Pdeathsig: attr.DeathSignal}
 	if attr.Group {
 		sys.Setpgid = true
@@ -40,21 +50,59 @@ func StartChild(path string, argv, env []string, attr *ChildAttr) (pid int, err 
 		Ignored:    attr.Ignored,
 	}
 	t := table{path: path, guard: attr.Guard}
+	var err error
 	if t.entries, err = execEntries(path, attr.Pass); err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer t.release()
+	child := &Child{}
 	err = t.with(0, func() error {
 		a.Moves = t.moves
-		rulesets, err := addFilters(a, append([]*seccomp.Filter{t.filter}, attr.Filters...)...)
+		rulesets, err := addFilters(a, append([]*seccomp.Filter{t.settled.filter}, attr.Filters...)...)
 		defer closeNumbers(rulesets)
 		if err != nil {
 			return err
 		}
-		if pid, err = forkexec.Start(a); err != nil {
+		var start *StartError
+		if child.PID, child.guard, err = t.start(a); err != nil && !errors.As(err, &start) {
 			return refused(a, err)
 		}
-		return nil
+		return err
 	})
-	return pid, err
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
+}
+
+// Serve answers the calls that a guard by description asks about, until nobody is left to make them, or HandOver is called.
+// Without such a guard it does nothing.
+func (c *Child) Serve() {
+	if c.guard != nil {
+		c.guard.Serve()
+	}
+}
+
+// Descriptors are those that Serve needs open.
+func (c *Child) Descriptors() []int {
+	if c.guard == nil {
+		return nil
+	}
+	return c.guard.Descriptors()
+}
+
+// Left reports whether a process is still under the guard by description, if there is one.
+func (c *Child) Left() bool { return c.guard != nil && c.guard.Left() }
+
+// HandOver ends Serve and returns what ResumeGuard needs in another process, which must hold the descriptors under the same
+// numbers.
+func (c *Child) HandOver() (state []byte, err error) { return c.guard.HandOver() }
+
+// ResumeGuard goes on with another process's guard by description, and returns when nobody is left under it.
+func ResumeGuard(state []byte) error {
+	guard, err := notify.Resume(state)
+	if err == nil {
+		guard.Serve()
+	}
+	return err
 }

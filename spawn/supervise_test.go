@@ -23,11 +23,12 @@ func startChild(t *testing.T, attr *spawn.ChildAttr, env []string, args ...strin
 	}
 	defer r.Close()
 	attr.Pass = append(attr.Pass, spawn.Descriptor{Number: 1, File: w})
-	pid, err = spawn.StartChild(args[0], args, env, attr)
+	child, err := spawn.StartChild(args[0], args, env, attr)
 	w.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
+	pid = child.PID
 	text, err := io.ReadAll(r)
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/ofd"
-	"github.com/safeexec/safeexec/seccomp"
 )
 
 // A table turns entries into what package forkexec takes, and holds what has to be opened for that.
@@ -17,7 +16,7 @@ type table struct {
 	entries []entry
 	guard   *Guard
 	moves   []fdtable.Move
-	filter  *seccomp.Filter // the guard's
+	settled settlement // the guard's
 	fresh   []reopened
 }
 
@@ -80,15 +79,15 @@ func (t *table) settle() error {
 	if t.guard == nil {
 		return nil
 	}
-	filter, err := t.guard.settle(guarded, func(fd int) (int, error) { return t.reopen(fd, ofd.Refuse, true) })
+	settled, err := t.guard.settle(guarded, func(fd int) (int, error) { return t.reopen(fd, ofd.Refuse, true) })
 	if err != nil {
 		var about *descriptorError
 		if errors.As(err, &about) {
 			return t.refuse(about.number, about.err)
 		}
-		return &StartError{Path: t.path, Stage: "compile the guard", Number: -1, Err: err}
+		return &StartError{Path: t.path, Stage: stageGuard, Number: -1, Err: err}
 	}
-	t.filter = filter
+	t.settled = settled
 	for _, d := range guarded {
 		t.moves[d.entry].From = d.fd
 	}

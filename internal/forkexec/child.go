@@ -37,6 +37,11 @@ type child struct {
 	args   cloneArgs
 	pidfd  int32
 
+	// The filter that asks, whose listener appears in the caller's table, because that is still ours.
+	asks     bool
+	asking   filter
+	listener int32
+
 	// The table.
 	byRange   bool // close_range is to be had: the table is shared until its CLOSE_RANGE_UNSHARE
 	sameTable bool // and afterwards too (Exec)
@@ -158,7 +163,7 @@ func (c *child) fail(stage Stage, number int32, errno syscall.Errno) {
 //go:norace
 //go:nocheckptr
 func (c *child) enter() bool {
-	if !c.ownTable() || !c.awaitMapping() {
+	if c.asks && !c.listen() || !c.ownTable() || !c.awaitMapping() {
 		return false
 	}
 	if c.keepCaps {
@@ -183,6 +188,28 @@ func (c *child) enter() bool {
 		c.defaultHandlers()
 	}
 	return true
+}
+
+// listen comes while the table is the caller's too: the kernel opens the listener in it. Nothing that follows here is among
+// what the filter asks about: nobody could answer.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (c *child) listen() bool {
+	if _, ok := c.call(StageNoNewPrivs, -1, syscall.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); !ok {
+		return false
+	}
+	fd, ok := c.call(StageListener, -1, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, c.asking.flags,
+		uintptr(unsafe.Pointer(&c.asking.prog)), 0, 0)
+	if !ok {
+		return false
+	}
+	c.listener = int32(fd)
+	if !c.byRange {
+		_, ok = c.call(StageOwnTable, -1, syscall.SYS_UNSHARE, syscall.CLONE_FILES, 0, 0, 0, 0)
+	}
+	return ok
 }
 
 // ownTable makes the table this task's own, and leaves only the sources in it. The first call does the work: the kernel

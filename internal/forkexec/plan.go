@@ -38,6 +38,8 @@ type Attr struct {
 	NoNewPrivs bool
 	Landlock   []int // ruleset descriptors, whose domains are entered in this order
 	Filters    []Filter
+	Asking     *Filter // for Start: a filter that asks this process, by the listener in *Listener (seccomp_unotify(2))
+	Listener   *int
 	OwnPID     string  // a variable of Env whose value becomes the task's PID, as the task sees it; for Start
 	Mask       *uint64 // the program's blocked signals, bit N-1 for signal N; nil: those of the calling thread
 	Ignored    uint64  // signals to ignore besides those that are; with Exec they stay so when it fails
@@ -51,6 +53,7 @@ func plan(a *Attr, thread bool) (*child, error) {
 		sameTable: thread && a.Leave != nil,
 		ctty:      -1,
 		tid:       1,
+		listener:  -1,
 		null:      [10]byte([]byte("/dev/null\x00")),
 		status:    [26]byte([]byte("/proc/thread-self/status\x00\x00")),
 		none:      [5]byte([]byte("none\x00")),
@@ -70,19 +73,42 @@ func plan(a *Attr, thread bool) (*child, error) {
 		return nil, err
 	}
 	c.planTable(a, sys)
-	for _, f := range a.Filters {
-		if len(f.Program) == 0 || len(f.Program) > unix.BPF_MAXINSNS {
-			return nil, &Error{StageFilter, -1, syscall.EINVAL}
-		}
-		c.filters = append(c.filters, filter{
-			prog:  unix.SockFprog{Len: uint16(len(f.Program)), Filter: &f.Program[0]},
-			flags: uintptr(f.Flags),
-		})
+	if err := c.planFilters(a); err != nil {
+		return nil, err
 	}
 	if soft, hard, ok := startlimit.NoFile(); ok && hard > 0 && soft < hard-1 {
 		c.limit, c.original, c.raised = true, [2]uint64{soft, hard}, [2]uint64{hard - 1, hard}
 	}
 	return c, nil
+}
+
+func (c *child) planFilters(a *Attr) error {
+	if a.Asking != nil {
+		f, ok := newFilter(a.Asking)
+		if !ok {
+			return &Error{StageListener, -1, syscall.EINVAL}
+		}
+		f.flags |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+		c.asks, c.asking, c.noNewPrivs = true, f, true
+	}
+	for i := range a.Filters {
+		f, ok := newFilter(&a.Filters[i])
+		if !ok {
+			return &Error{StageFilter, -1, syscall.EINVAL}
+		}
+		c.filters = append(c.filters, f)
+	}
+	return nil
+}
+
+func newFilter(f *Filter) (filter, bool) {
+	if len(f.Program) == 0 || len(f.Program) > unix.BPF_MAXINSNS {
+		return filter{}, false
+	}
+	return filter{
+		prog:  unix.SockFprog{Len: uint16(len(f.Program)), Filter: &f.Program[0]},
+		flags: uintptr(f.Flags),
+	}, true
 }
 
 func (c *child) planStrings(a *Attr) (err error) {

@@ -11,6 +11,7 @@ type Stage uint8
 // The stages, in the order in which they come.
 const (
 	StageFork       Stage = iota // make the process, or for Exec the thread
+	StageListener                // install a filter that asks, and open its listener
 	StageOwnTable                // take a table of its own, with nothing above the sources
 	StageClose                   // close what is no source
 	StageMapping                 // wait for, or write, the user and group mappings
@@ -41,6 +42,7 @@ const (
 
 var stageNames = [...]string{
 	StageFork:       "fork",
+	StageListener:   "install the filter that asks the supervisor",
 	StageOwnTable:   "unshare the descriptor table",
 	StageClose:      "close descriptors",
 	StageMapping:    "map users and groups",

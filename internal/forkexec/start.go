@@ -116,6 +116,9 @@ func Start(a *Attr) (pid int, err error) {
 	}
 	if c.failed {
 		reap(int(task))
+		if c.listener >= 0 {
+			syscall.Close(int(c.listener))
+		}
 		if sys.PidFD != nil {
 			syscall.Close(int(c.pidfd))
 		}
@@ -123,6 +126,9 @@ func Start(a *Attr) (pid int, err error) {
 	}
 	if sys.PidFD != nil {
 		*sys.PidFD = int(c.pidfd)
+	}
+	if c.asks {
+		*a.Listener = int(c.listener)
 	}
 	return int(task), nil
 }
@@ -158,7 +164,7 @@ func WhyProc() error { return supports().closeRangeErr }
 // launch makes the task: by clone3 where the kernel has it, or where only clone3 can do what is wanted, else by clone.
 func (c *child) launch(mask *uint64) (task uintptr, errno syscall.Errno) {
 	args := &c.args
-	if c.byRange || c.sameTable {
+	if c.byRange || c.sameTable || c.asks {
 		args.flags |= unix.CLONE_FILES
 	}
 	if c.mapping {

@@ -31,6 +31,7 @@ func (o *Options) restrict(attr *spawn.ExecAttr, stderr io.Writer) error {
 	switch {
 	case r.guard.set:
 		attr.Guard = r.spawnGuard()
+		attr.Guard.ByDescription = o.wanted()
 		if o.verbose {
 			r.explainGuard(attr.Guard, stderr)
 		}

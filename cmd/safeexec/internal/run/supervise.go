@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,7 @@ func (s *supervision) check() error {
 type supervisor struct {
 	options *Options
 	signals *signals.Queue
+	started *spawn.Child
 	child   int
 	before  snapshot // what --restore puts back
 	tookTTY bool     // the command's group had the terminal when the command was stopped
@@ -97,14 +99,16 @@ func (s *supervisor) start(a *act, command []string) (err error) {
 	if o.keepListen {
 		attr.OwnPID = "LISTEN_PID"
 	}
-	if s.child, err = spawn.StartChild(a.path, command, a.variables, &attr); err != nil {
+	if s.started, err = spawn.StartChild(a.path, command, a.variables, &attr); err != nil {
 		return explain(err)
 	}
+	s.child = s.started.PID
 	o.writeStatus(fmt.Sprintf(`{"child-pid":%d}`, s.child))
 	if err := s.letGo(); err != nil {
 		unix.Kill(s.child, unix.SIGKILL)
 		return about("--supervise", none, err)
 	}
+	go s.started.Serve()
 	return nil
 }
 
@@ -122,7 +126,7 @@ func dieWithParent() error {
 // letGo closes what was inherited: whoever waits for the end of a pipe or connection shall see it as if safeexec weren't there.
 // Only the status descriptor stays. 0, 1 and 2 become /dev/null, where there is one, so that nothing else is opened under these numbers.
 func (s *supervisor) letGo() error {
-	kept, marked := s.options.statusNumbers(), append(s.signals.Descriptors(), s.before.copies()...)
+	kept, marked := s.options.statusNumbers(), slices.Concat(s.signals.Descriptors(), s.before.copies(), s.started.Descriptors())
 	if err := fdtable.CloseInherited(kept, append(marked, poller.Descriptors()...)); err != nil {
 		return fmt.Errorf("close what the command has: %w", err)
 	}

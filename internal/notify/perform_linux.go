@@ -1,0 +1,342 @@
+package notify
+
+import (
+	"encoding/binary"
+	"math"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/ofd"
+	"github.com/safeexec/safeexec/seccomp"
+)
+
+// A job is a permitted call, on a descriptor of ours that refers to the same description as the caller's.
+type job struct {
+	caller
+	deed deed
+	call seccomp.Call
+	fd   int
+
+	lock *lock // for locks, once the arguments are read
+}
+
+// perform does what the call asked for. again is set when a lock must be waited for.
+func (j *job) perform() (value int64, errno unix.Errno, again bool) {
+	argument := j.call.Arguments[2]
+	switch j.deed {
+	case setFlags:
+		return 0, j.setFlags(int(argument)), false
+	case setNonblock:
+		return 0, j.pointed(fionbio, false), false
+	case setAsync:
+		return 0, j.setAsync(), false
+	case soundNonblock:
+		return 0, fcntl(unix.SYS_IOCTL, j.fd, dspNonblock, argument), false
+	case queueFlags:
+		return 0, j.queueFlags(), false
+	case setOwner:
+		return 0, j.setOwner(int32(argument)), false
+	case setOwnerEx:
+		return 0, j.setOwnerEx(), false
+	case setOwnerIoctl:
+		return 0, j.pointed(uintptr(j.call.Arguments[1]&0xffffffff), true), false
+	case setSignal:
+		return 0, j.setSignal(argument), false
+	case lockFile, lockRange:
+		errno, again = j.takeLock()
+		return 0, errno, again
+	case setLease:
+		return 0, j.setLease(argument), false
+	case setDelegation:
+		return 0, j.setDelegation(), false
+	case seek, seekLong:
+		value, errno = j.seek()
+		return value, errno, false
+	case readDirectory:
+		value, errno = j.readDirectory()
+		return value, errno, false
+	}
+	return 0, unix.EPERM, false // F_NOTIFY, and what nobody knows: it can't be done for somebody else
+}
+
+func fcntl(trap uintptr, fd int, command uintptr, argument uint64) unix.Errno {
+	_, _, errno := unix.Syscall(trap, uintptr(fd), command, uintptr(argument))
+	return errno
+}
+
+// setFlags: O_NOATIME depends on who asks, and with O_ASYNC a terminal takes an owner.
+func (j *job) setFlags(flags int) unix.Errno {
+	now, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETFL, 0)
+	if err != nil {
+		return err.(unix.Errno)
+	}
+	set := func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETFL, uint64(flags)) }
+	added := flags &^ now
+	switch {
+	case added&unix.O_ASYNC != 0:
+		return j.async(set)
+	case added&unix.O_NOATIME != 0:
+		return j.as(set)
+	}
+	return set()
+}
+
+// pointed is an ioctl whose argument is an int in memory, perhaps the number of a process.
+func (j *job) pointed(request uintptr, owner bool) unix.Errno {
+	number, errno := j.readInt()
+	if errno != 0 {
+		return errno
+	}
+	do := func() unix.Errno {
+		return fcntl(unix.SYS_IOCTL, j.fd, request, uint64(uintptr(unsafe.Pointer(&number))))
+	}
+	if !owner {
+		return do()
+	}
+	if number, errno = j.translate(number); errno != 0 {
+		return errno
+	}
+	return j.as(do)
+}
+
+func (j *job) readInt() (int32, unix.Errno) {
+	var memory [4]byte
+	errno := j.read(j.call.Arguments[2], memory[:])
+	return int32(binary.NativeEndian.Uint32(memory[:])), errno
+}
+
+func (j *job) setAsync() unix.Errno {
+	on, errno := j.readInt()
+	if errno != 0 {
+		return errno
+	}
+	set := func() unix.Errno { return fcntl(unix.SYS_IOCTL, j.fd, fioasync, uint64(uintptr(unsafe.Pointer(&on)))) }
+	if on == 0 {
+		return set()
+	}
+	return j.async(set)
+}
+
+// async turns O_ASYNC on. The kernel remembers the descriptor's number for signals with details (F_SETSIG), and that would be ours:
+// such a description is refused. Where no owner was set, a terminal's becomes whoever turns it on.
+func (j *job) async(set func() unix.Errno) unix.Errno {
+	signal, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETSIG, 0)
+	if err != nil || signal != 0 {
+		return unix.EPERM
+	}
+	errno := j.as(set)
+	if errno == 0 {
+		errno = j.ownInstead()
+	}
+	return errno
+}
+
+// ownInstead makes the caller's process the owner where this one has become it.
+func (j *job) ownInstead() unix.Errno {
+	owner, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETOWN, 0)
+	if err != nil || owner != unix.Getpid() {
+		return 0
+	}
+	process, err := j.process()
+	if err != nil {
+		return unix.EPERM
+	}
+	return j.as(func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, uint64(process)) })
+}
+
+func (j *job) setOwner(id int32) unix.Errno {
+	id, errno := j.translate(id)
+	if errno != 0 {
+		return errno
+	}
+	return j.as(func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, uint64(int64(id))) })
+}
+
+func (j *job) setOwnerEx() unix.Errno {
+	var memory [8]byte // struct f_owner_ex: type, number
+	if errno := j.read(j.call.Arguments[2], memory[:]); errno != 0 {
+		return errno
+	}
+	id, errno := j.translate(int32(binary.NativeEndian.Uint32(memory[4:])))
+	if errno != 0 {
+		return errno
+	}
+	binary.NativeEndian.PutUint32(memory[4:], uint32(id))
+	return j.as(func() unix.Errno {
+		return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN_EX, uint64(uintptr(unsafe.Pointer(&memory))))
+	})
+}
+
+// setSignal: see async.
+func (j *job) setSignal(signal uint64) unix.Errno {
+	flags, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_ASYNC != 0 && signal != 0 {
+		return unix.EPERM
+	}
+	return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETSIG, signal)
+}
+
+// setLease makes the caller the owner, as the kernel made this process.
+func (j *job) setLease(kind uint64) unix.Errno {
+	errno := j.as(func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETLEASE, kind) })
+	if errno == 0 && kind != unix.F_UNLCK {
+		errno = j.ownInstead()
+	}
+	return errno
+}
+
+func (j *job) setDelegation() unix.Errno {
+	var memory [8]byte // struct delegation: flags, type, padding
+	if errno := j.read(j.call.Arguments[2], memory[:]); errno != 0 {
+		return errno
+	}
+	errno := j.as(func() unix.Errno {
+		return fcntl(unix.SYS_FCNTL, j.fd, fSetdeleg, uint64(uintptr(unsafe.Pointer(&memory))))
+	})
+	if errno == 0 {
+		errno = j.ownInstead()
+	}
+	return errno
+}
+
+// queueFlags: struct mq_attr is eight longs.
+func (j *job) queueFlags() unix.Errno {
+	if j.call.Narrow() {
+		return unix.EPERM
+	}
+	var set, old [64]byte
+	if errno := j.read(j.call.Arguments[1], set[:]); errno != 0 {
+		return errno
+	}
+	_, _, errno := unix.Syscall(unix.SYS_MQ_GETSETATTR, uintptr(j.fd), uintptr(unsafe.Pointer(&set)), uintptr(unsafe.Pointer(&old)))
+	if errno != 0 || j.call.Arguments[2] == 0 {
+		return errno
+	}
+	return j.write(j.call.Arguments[2], old[:])
+}
+
+func (j *job) seek() (int64, unix.Errno) {
+	a := j.call.Arguments
+	offset, whence := int64(a[1]), int(uint32(a[2]))
+	switch {
+	case j.deed == seekLong:
+		offset, whence = int64(a[1]<<32|a[2]&0xffffffff), int(uint32(a[4]))
+	case j.call.Narrow():
+		offset = int64(int32(a[1]))
+	}
+	value, err := unix.Seek(j.fd, offset, whence)
+	switch {
+	case err != nil:
+		return 0, err.(unix.Errno)
+	case j.deed == seekLong:
+		var memory [8]byte
+		binary.NativeEndian.PutUint64(memory[:], uint64(value))
+		return 0, j.write(a[3], memory[:])
+	case j.call.Narrow() && value > math.MaxInt32:
+		return 0, unix.EOVERFLOW
+	}
+	return value, 0
+}
+
+// readDirectory fills a buffer of ours first. Programs of 32 bits have other structures.
+func (j *job) readDirectory() (int64, unix.Errno) {
+	trap := uintptr(unix.SYS_GETDENTS64)
+	if j.call.Name() == "getdents" {
+		trap = getdents
+	}
+	if j.call.Narrow() && j.call.Name() == "getdents" || trap == 0 {
+		return 0, unix.EPERM
+	}
+	buffer := make([]byte, min(uint32(j.call.Arguments[2]), 64<<10))
+	if len(buffer) == 0 {
+		return 0, unix.EINVAL
+	}
+	n, _, errno := unix.Syscall(trap, uintptr(j.fd), uintptr(unsafe.Pointer(&buffer[0])), uintptr(len(buffer)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int64(n), j.write(j.call.Arguments[1], buffer[:n])
+}
+
+// A lock is what a call wants locked.
+type lock struct {
+	flock   int // LOCK_SH, LOCK_EX or LOCK_UN; 0 for a range
+	rng     unix.Flock_t
+	waits   bool
+	already bool // the description held a lock before
+}
+
+// takeLock tries, without ever waiting in the kernel.
+func (j *job) takeLock() (errno unix.Errno, again bool) {
+	if j.lock == nil {
+		if errno := j.readLock(); errno != 0 {
+			return errno, false
+		}
+	}
+	l := j.lock
+	var err error
+	if l.flock != 0 {
+		err = unix.Flock(j.fd, l.flock|unix.LOCK_NB)
+	} else {
+		err = unix.FcntlFlock(uintptr(j.fd), unix.F_OFD_SETLK, &l.rng)
+	}
+	if err == nil {
+		return 0, false
+	}
+	errno = err.(unix.Errno)
+	return errno, l.waits && (errno == unix.EAGAIN || errno == unix.EACCES)
+}
+
+func (j *job) readLock() unix.Errno {
+	l := &lock{}
+	if j.deed == lockFile {
+		operation := int(uint32(j.call.Arguments[1]))
+		l.flock, l.waits = operation&^unix.LOCK_NB, operation&unix.LOCK_NB == 0
+		if l.flock == 0 {
+			return unix.EINVAL
+		}
+	} else {
+		l.waits = uint32(j.call.Arguments[1]) == unix.F_OFD_SETLKW
+		if errno := j.readRange(&l.rng); errno != 0 {
+			return errno
+		}
+	}
+	state, err := ofd.StateOf(j.fd)
+	l.already = err != nil || state.Held()
+	j.lock = l
+	return 0
+}
+
+// readRange reads struct flock, or i386's, which has no gaps.
+func (j *job) readRange(to *unix.Flock_t) unix.Errno {
+	start, size := 8, 32
+	if j.call.Narrow() && j.call.Audit == auditI386 {
+		start, size = 4, 24
+	}
+	memory := make([]byte, size)
+	if errno := j.read(j.call.Arguments[2], memory); errno != 0 {
+		return errno
+	}
+	to.Type = int16(binary.NativeEndian.Uint16(memory))
+	to.Whence = int16(binary.NativeEndian.Uint16(memory[2:]))
+	to.Start = int64(binary.NativeEndian.Uint64(memory[start:]))
+	to.Len = int64(binary.NativeEndian.Uint64(memory[start+8:]))
+	to.Pid = int32(binary.NativeEndian.Uint32(memory[start+16:]))
+	return 0
+}
+
+const auditI386 = 0x40000003
+
+// undo gives a lock back that was taken for a caller who no longer waits for it. What the description held before stays.
+func (j *job) undo() {
+	switch l := j.lock; {
+	case l == nil || l.already:
+	case l.flock != 0:
+		unix.Flock(j.fd, unix.LOCK_UN)
+	default:
+		release := l.rng
+		release.Type = unix.F_UNLCK
+		unix.FcntlFlock(uintptr(j.fd), unix.F_OFD_SETLK, &release)
+	}
+}
