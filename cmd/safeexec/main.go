@@ -27,6 +27,9 @@ import (
 const exitFailed = 125
 
 func main() {
+	if run.IsGuard(os.Args) {
+		os.Exit(run.ResumeGuard())
+	}
 	os.Exit(start(os.Args[1:], os.Stdout, os.Stderr))
 }
 

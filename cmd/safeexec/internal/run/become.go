@@ -42,7 +42,7 @@ type act struct {
 	path      string
 	variables []string
 	attr      spawn.ExecAttr
-	shared    map[int]int // for --restore: the caller's descriptor by the command's, of those that stay shared
+	shared    map[int]int // for --restore and --report: the caller's descriptor by the command's, of those that stay shared
 }
 
 // prepare refuses and gathers. It says what there is to say, and changes nothing.
@@ -77,7 +77,7 @@ func (o *Options) prepare(command []string, stderr io.Writer) (*act, error) {
 		o.describe(t, path, inherited, stderr)
 	}
 	a := o.act(t, path, env)
-	if o.restore {
+	if bool(o.restore) || o.reportTo.set {
 		a.shared = t.shared()
 	}
 	return a, o.restrict(&a.attr, stderr)

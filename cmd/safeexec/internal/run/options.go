@@ -147,6 +147,11 @@ var Table = []Option{
 		value: func(o *Options) Value { return &o.restore },
 	},
 	{
+		Name: "report", Bare: bareReport,
+		Usage: "when the command has ended, say what it did to what it shared: on standard error, or as JSON in `FILE` (supervised)",
+		value: func(o *Options) Value { return &o.reportTo },
+	},
+	{
 		Name:  "leaks",
 		Usage: "what to do about descriptors that were inherited and aren't kept: `MODE` is close (the default), warn, or error",
 		value: func(o *Options) Value { return &o.leaks },

@@ -14,6 +14,7 @@ import (
 	"github.com/safeexec/safeexec/cmd/safeexec/internal/signals"
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/internal/poller"
+	"github.com/safeexec/safeexec/seccomp"
 	"github.com/safeexec/safeexec/spawn"
 )
 
@@ -22,10 +23,12 @@ type supervision struct {
 	stay    toggle
 	toGroup toggle
 	restore toggle
+
+	reportTo reportTo
 }
 
 // wanted reports whether any option asks for a parent that stays.
-func (s *supervision) wanted() bool { return bool(s.stay || s.restore) }
+func (s *supervision) wanted() bool { return bool(s.stay || s.restore) || s.reportTo.set }
 
 // check refuses what would be without effect.
 func (s *supervision) check() error {
@@ -41,6 +44,9 @@ type supervisor struct {
 	signals *signals.Queue
 	started *spawn.Child
 	child   int
+	own     int      // this program, for handOver, or none
+	record  *record  // for --report, or nil
+	log     *os.File // for --on-violation log, or nil
 	before  snapshot // what --restore puts back
 	tookTTY bool     // the command's group had the terminal when the command was stopped
 	status  int
@@ -50,7 +56,7 @@ type supervisor struct {
 func (o *Options) supervise(a *act, command []string, stderr io.Writer) int {
 	// The signal mask and the parent's death are matters of a thread.
 	runtime.LockOSThread()
-	s := &supervisor{options: o}
+	s := &supervisor{options: o, own: none}
 	if err := s.start(a, command); err != nil {
 		s.takeTerminalBack()
 		return o.Fail(err, stderr)
@@ -63,11 +69,34 @@ func (o *Options) supervise(a *act, command []string, stderr io.Writer) int {
 		s.forward(&info)
 	}
 	s.takeTerminalBack()
-	if err := s.before.restore(); err != nil {
-		s.status = o.Fail(about("--restore", none, err), s.before.stderr())
-	}
+	s.end(command)
 	o.writeStatus(fmt.Sprintf(`{"exit-code":%d}`, s.status))
 	return s.status
+}
+
+// end does what is to be done when the command has ended.
+func (s *supervisor) end(command []string) {
+	if s.record != nil {
+		if err := s.record.write(command, s.status); err != nil {
+			s.status = s.options.Fail(about("--report", none, err), s.stderr())
+		}
+	}
+	if err := s.before.restore(); err != nil {
+		s.status = s.options.Fail(about("--restore", none, err), s.stderr())
+	}
+	if s.own != none && s.started.Left() && os.Getpid() != 1 { // with PID 1 all others end
+		if err := s.handOver(); err != nil {
+			s.status = s.options.Fail(about("--supervise", none, fmt.Errorf("guard what the command left behind: %w", err)), s.stderr())
+		}
+	}
+}
+
+// stderr is where what goes wrong after the start can still be said.
+func (s *supervisor) stderr() io.Writer {
+	if s.record != nil && s.record.text != nil {
+		return s.record.text
+	}
+	return s.before.stderr()
 }
 
 // start is the walk to the running command: gather, start, let go.
@@ -91,6 +120,9 @@ func (s *supervisor) start(a *act, command []string) (err error) {
 			return about("--restore", none, err)
 		}
 	}
+	if err := s.prepareGuard(a); err != nil {
+		return err
+	}
 	attr := spawn.ChildAttr{ExecAttr: a.attr, Group: bool(o.toGroup), Terminal: none}
 	if o.toGroup {
 		attr.Terminal = ownedTerminal()
@@ -112,6 +144,60 @@ func (s *supervisor) start(a *act, command []string) (err error) {
 	return nil
 }
 
+// prepareGuard opens what --report and a guard by description need. A report without a guard lets the command do as it likes, and
+// only watches.
+func (s *supervisor) prepareGuard(a *act) (err error) {
+	o := s.options
+	if o.reportTo.set {
+		if s.record, err = newRecord(o.reportTo.file, a.shared); err != nil {
+			return about("--report", none, err)
+		}
+		if a.attr.Guard == nil {
+			s.record.learning = true
+			a.attr.Guard = &spawn.Guard{ByDescription: true, Learn: true}
+		} else {
+			explain := a.attr.Guard.Explain
+			a.attr.Guard.Explain = func(number int, gets string) {
+				s.record.gets(number, gets)
+				if explain != nil {
+					explain(number, gets)
+				}
+			}
+		}
+		a.attr.Guard.Observe = s.record.observe
+	}
+	if a.attr.Guard == nil {
+		return nil
+	}
+	if a.attr.Guard.Action == seccomp.Log {
+		if err := s.logViolations(a.attr.Guard); err != nil {
+			return about("--on-violation log", none, err)
+		}
+	}
+	if s.own, err = own(); err != nil {
+		return about("--guard", none, err)
+	}
+	return nil
+}
+
+// logViolations writes a line for each to standard error, which stays open for that.
+func (s *supervisor) logViolations(g *spawn.Guard) error {
+	fd, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return fmt.Errorf("standard error: %w", err)
+	}
+	s.log = os.NewFile(uintptr(fd), "stderr")
+	observe := g.Observe
+	g.Observe = func(attempt spawn.Attempt) {
+		fmt.Fprintf(s.log, "safeexec: log: %d (%s): %s on the description of %d\n",
+			attempt.PID, oneLine(attempt.Program), attempt.Call, attempt.Number)
+		if observe != nil {
+			observe(attempt)
+		}
+	}
+	return nil
+}
+
 // dieWithParent: the command dies with safeexec, and safeexec with the caller.
 func dieWithParent() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
@@ -126,7 +212,7 @@ func dieWithParent() error {
 // letGo closes what was inherited: whoever waits for the end of a pipe or connection shall see it as if safeexec weren't there.
 // Only the status descriptor stays. 0, 1 and 2 become /dev/null, where there is one, so that nothing else is opened under these numbers.
 func (s *supervisor) letGo() error {
-	kept, marked := s.options.statusNumbers(), slices.Concat(s.signals.Descriptors(), s.before.copies(), s.started.Descriptors())
+	kept, marked := s.options.statusNumbers(), slices.Concat(s.signals.Descriptors(), s.before.copies(), s.needed())
 	if err := fdtable.CloseInherited(kept, append(marked, poller.Descriptors()...)); err != nil {
 		return fmt.Errorf("close what the command has: %w", err)
 	}
@@ -139,6 +225,21 @@ func (s *supervisor) letGo() error {
 			return unix.Close(fd)
 		}
 	}
+}
+
+// needed are the descriptors of the guard and the report.
+func (s *supervisor) needed() []int {
+	fds := s.started.Descriptors()
+	if s.own != none {
+		fds = append(fds, s.own)
+	}
+	if s.record != nil {
+		fds = append(fds, s.record.kept...)
+	}
+	if s.log != nil {
+		fds = append(fds, int(s.log.Fd()))
+	}
+	return fds
 }
 
 // reap takes away whoever has ended: the command, or an orphan that became our child. It reports whether the command has.
