@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +16,51 @@ import (
 // A caller is the thread that waits for an answer. What is found out about it holds as long as it waits: only then is the
 // number of the thread still its own.
 type caller struct {
-	tid int
+	tid   int
+	moves *moves
+}
+
+// moves are the copies from and to callers' memory that are under way. One that a caller holds up can't be called back, not even when
+// the caller has been interrupted and asks again: so there is one for each thread, and a bound for all, that leaves workers
+// for those who need no memory.
+type moves struct {
+	room chan struct{}
+	mu   sync.Mutex
+	of   map[int]bool // by thread
+}
+
+// maxMoves is half of maxWorkers.
+const maxMoves = maxWorkers / 2
+
+func newMoves() *moves { return &moves{room: make(chan struct{}, maxMoves), of: map[int]bool{}} }
+
+// begin makes room for a copy; false refuses it.
+func (m *moves) begin(tid int) bool {
+	m.mu.Lock()
+	busy := m.of[tid]
+	m.of[tid] = true
+	m.mu.Unlock()
+	if busy {
+		return false
+	}
+	select {
+	case m.room <- struct{}{}:
+		return true
+	case <-time.After(100 * time.Millisecond):
+		m.free(tid)
+		return false
+	}
+}
+
+func (m *moves) end(tid int) {
+	<-m.room
+	m.free(tid)
+}
+
+func (m *moves) free(tid int) {
+	m.mu.Lock()
+	delete(m.of, tid)
+	m.mu.Unlock()
 }
 
 // copyOf takes a descriptor out of the thread's own table, which needn't be its process's.
@@ -107,6 +153,10 @@ func (c caller) move(trap uintptr, there uint64, here []byte) unix.Errno {
 	if len(here) == 0 {
 		return 0
 	}
+	if !c.moves.begin(c.tid) {
+		return unix.EPERM
+	}
+	defer c.moves.end(c.tid)
 	local := unix.Iovec{Base: &here[0], Len: uint64(len(here))}
 	remote := unix.RemoteIovec{Base: uintptr(there), Len: len(here)}
 	n, _, errno := unix.Syscall6(trap, uintptr(c.tid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)

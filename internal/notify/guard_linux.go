@@ -21,6 +21,7 @@ type Guard struct {
 	observe  func(Attempt) // nil, or told of what concerns a watched description
 	stop     int           // an eventfd: readable when no more questions shall be taken
 
+	moves     *moves
 	receiving sync.Mutex // held by the one who waits for the next question
 	mu        sync.Mutex
 	idle      int                  // who waits for receiving
@@ -68,6 +69,7 @@ func New(descriptions []Description, o Options) (*Guard, error) {
 }
 
 func (g *Guard) prepare() (err error) {
+	g.moves = newMoves()
 	g.open, g.fewer = map[uint64]*question{}, sync.NewCond(&g.mu)
 	g.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	return err
@@ -82,12 +84,12 @@ func probe() error {
 	defer unix.Close(pidfd)
 	copied, err := unix.PidfdGetfd(pidfd, pidfd, 0)
 	if err != nil {
-		return fmt.Errorf("pidfd_getfd (needs Linux 5.6, and in a container perhaps CAP_SYS_PTRACE): %w", err)
+		return fmt.Errorf("pidfd_getfd (Linux 5.6; a guard or sandbox around this one may refuse it, a container without CAP_SYS_PTRACE does): %w", err)
 	}
 	defer unix.Close(copied)
 	pid := uintptr(os.Getpid())
 	if _, _, errno := unix.Syscall6(unix.SYS_KCMP, pid, pid, 0, uintptr(pidfd), uintptr(copied), 0); errno != 0 {
-		return fmt.Errorf("kcmp (in a container it needs CAP_SYS_PTRACE): %w", errno)
+		return fmt.Errorf("kcmp (a container without CAP_SYS_PTRACE refuses it): %w", errno)
 	}
 	return nil
 }
@@ -167,7 +169,7 @@ func (g *Guard) closed(q *question) {
 // answer finds out what a call is about, and refuses it or does it.
 func (g *Guard) answer(q *question) {
 	call := q.Call()
-	c := caller{int(q.tid)}
+	c := caller{int(q.tid), g.moves}
 	deed := deedOf(call)
 	if q.tid == 0 {
 		g.refuse(q, unix.EPERM) // of another PID namespace than ours or one below it
