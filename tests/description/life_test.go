@@ -243,7 +243,10 @@ func testEnd(t *testing.T) {
 		ended <- err
 	}()
 	select {
-	case err = <-ended:
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
 	case <-time.After(20 * time.Second):
 		t.Error("the pipe's end isn't seen")
 	}
