@@ -103,9 +103,7 @@ func (w way) start(t *testing.T, b *bundle, runtime string, signs found) {
 	t.Helper()
 	args := append([]string{"/safeexec"}, strings.Fields(w.options)...)
 	f := b.arguments(append(args, "--", "/inside", "report")...).report(t, runtime)
-	for what, value := range signs {
-		f.want(t, what, value)
-	}
+	f.wantAll(t, signs)
 	f.want(t, "descriptors", w.descriptors)
 	f.want(t, "parent", w.parent)
 	if t.Failed() {

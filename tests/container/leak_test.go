@@ -1,11 +1,14 @@
 package container
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // TestPreservedDescriptors: what the runtime hands over reaches the command if it is named, and not otherwise.
@@ -83,6 +86,18 @@ func TestLeakedProgram(t *testing.T) {
 	})
 }
 
+// TestLeaksAreNamed: a container's first process has got what it has from a process that it can't see.
+func TestLeaksAreNamed(t *testing.T) {
+	everyRuntime(t, func(t *testing.T, runtime string) {
+		leak := hostDirectory(t)
+		r := newBundle(t, "/safeexec", "--leaks", "error", "--", "/inside").hand(leak).run(t, runtime)
+		want := "safeexec: descriptor 3 leaks: directory " + leak.Name() + ", inherited from outside of this PID namespace\n"
+		if r.status != 125 || !strings.HasPrefix(r.stderr, want) {
+			t.Errorf("status %d, %q, want %q", r.status, r.stderr, want)
+		}
+	})
+}
+
 // TestRuntimesOwnDescriptors: --preserve-fds counts numbers, whatever is open there. Where the caller has left a hole,
 // Debian 12's runc hands its own over: /sys/fs/cgroup of the host, the very directory of CVE-2024-21626.
 func TestRuntimesOwnDescriptors(t *testing.T) {
@@ -116,6 +131,14 @@ func TestCheckInside(t *testing.T) {
 			{"docker's profile, CAP_SYS_PTRACE", func(t *testing.T, b *bundle, runtime string) {
 				b.capabilities("CAP_SYS_PTRACE")
 				dockersProfile(t, b, runtime)
+			}, []string{"clone3"}},
+			{"docker's profile and ours", func(t *testing.T, b *bundle, runtime string) {
+				dockersProfile(t, b, runtime)
+				var rule specs.LinuxSyscall
+				if err := json.Unmarshal([]byte(fenced(t, "containers.md", "json")[0]), &rule); err != nil {
+					t.Fatal(err)
+				}
+				b.spec.Linux.Seccomp.Syscalls = append(b.spec.Linux.Seccomp.Syscalls, rule)
 			}, []string{"clone3"}},
 		} {
 			b := newBundle(t)

@@ -139,3 +139,11 @@ func (f found) want(t *testing.T, what, value string) {
 		t.Errorf("%s: %q, want %q", what, got, value)
 	}
 }
+
+// wantAll checks several.
+func (f found) wantAll(t *testing.T, all found) {
+	t.Helper()
+	for what, value := range all {
+		f.want(t, what, value)
+	}
+}

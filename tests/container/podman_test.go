@@ -34,18 +34,22 @@ func podman(args ...string) *exec.Cmd {
 }
 
 var buildImage = sync.OnceValue(func() error {
-	context := filepath.Join(scratch, "programs")
-	if err := os.WriteFile(filepath.Join(context, "Containerfile"), []byte(containerfile), 0o600); err != nil {
-		return err
-	}
-	if out, err := podman("build", "--network", "none", "--tag", image, context).CombinedOutput(); err != nil {
+	return buildFrom(filepath.Join(scratch, "programs"), containerfile, image)
+})
+
+// buildFrom builds an image from a directory.
+func buildFrom(context, containerfile, image string) error {
+	build := podman("build", "--network", "none", "--file", "-", "--tag", image, context)
+	build.Stdin = strings.NewReader(containerfile)
+	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
-})
+}
 
-// A podmanRun is a container of the image: options of podman run, then what goes behind the image's name.
+// A podmanRun is a container of the image, or of another: options of podman run, then what goes behind the image's name.
 type podmanRun struct {
+	image   string
 	options []string
 	args    []string
 	files   []*os.File
@@ -56,15 +60,18 @@ func (p podmanRun) run(t *testing.T) result {
 	programs(t)
 	proctest.NeedTool(t, "podman")
 	proctest.NeedTool(t, "runc")
-	if err := buildImage(); err != nil {
-		t.Fatal(err)
+	if p.image == "" {
+		if err := buildImage(); err != nil {
+			t.Fatal(err)
+		}
+		p.image = image
 	}
 	// Limits that podman would raise otherwise, which not every machine permits.
 	args := []string{"run", "--rm", "--network", "none", "--ulimit", "nofile=1024:4096", "--ulimit", "nproc=1000:2000"}
 	if len(p.files) > 0 {
 		args = append(args, "--preserve-fds", fmt.Sprint(len(p.files)))
 	}
-	cmd := podman(slices.Concat(args, p.options, []string{image}, p.args)...)
+	cmd := podman(slices.Concat(args, p.options, []string{p.image}, p.args)...)
 	cmd.ExtraFiles = p.files
 	return finish(t, cmd)
 }
@@ -101,12 +108,27 @@ func TestImage(t *testing.T) {
 		}, found{"descriptors": "0,1,2", "uid": "65534", "root": "EROFS", "capabilities": "0", "no-new-privs": "1 ok", "seccomp": "2 ok"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := podmanRun{options: c.options, files: leak}.report(t)
-			for what, value := range c.want {
-				f.want(t, what, value)
-			}
+			run := podmanRun{options: c.options, files: leak}
+			run.report(t).wantAll(t, c.want)
 		})
 	}
+}
+
+// TestDocumentedImage builds the image that the manual shows, around a server.
+func TestDocumentedImage(t *testing.T) {
+	const image = "localhost/safeexec-documented"
+	from := programs(t)
+	context := t.TempDir()
+	for to, from := range map[string]string{"safeexec": filepath.Join(from, "safeexec"), "server": filepath.Join(from, "inside")} {
+		if err := copyFile(filepath.Join(context, to), from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := buildFrom(context, fenced(t, "containers.md", "dockerfile")[0], image); err != nil {
+		t.Fatal(err)
+	}
+	run := podmanRun{image: image, files: []*os.File{hostDirectory(t)}}
+	run.report(t).wantAll(t, found{"descriptors": "0,1,2", "parent": "0"})
 }
 
 func TestImageAsInit(t *testing.T) {

@@ -4,8 +4,8 @@
 // Command inside is what the tests start in containers. It prints, as a JSON object of strings, what it finds there. It needs
 // neither /proc nor any other file.
 //
-//	inside report [FILE ...]  who and where it is, what it has inherited, and what reading the files comes to
-//	inside try                what operations on descriptors come to, on its own ones and on 3 if there is one
+//	inside [report [FILE ...]]  who and where it is, what it has inherited, and what reading the files comes to
+//	inside try                  what operations on descriptors come to, on its own ones and on 3 if there is one
 package main
 
 import (
@@ -21,6 +21,9 @@ import (
 
 func main() {
 	found := map[string]string{}
+	if len(os.Args) == 1 {
+		os.Args = append(os.Args, "report")
+	}
 	switch os.Args[1] {
 	case "report":
 		report(found, os.Args[2:])
@@ -46,6 +49,7 @@ func report(found map[string]string, files []string) {
 	found["seccomp"] = fmt.Sprint(mode, " ", outcome(err))
 	nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	found["no-new-privs"] = fmt.Sprint(nnp, " ", outcome(err))
+	found["flock"] = outcome(unix.Flock(must(unix.MemfdCreate("own", unix.MFD_CLOEXEC)), unix.LOCK_SH))
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {

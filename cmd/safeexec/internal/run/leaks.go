@@ -66,8 +66,11 @@ func lockText(lock fdtable.Lock) string {
 }
 
 // origin names who let a descriptor leak: the farthest ancestor in an unbroken line that holds the same description, else
-// the parent, which has closed its own in the meantime.
+// the parent, which has closed its own in the meantime. A container's first process has no parent that it could see.
 func origin(n int) string {
+	if os.Getppid() == 0 {
+		return "outside of this PID namespace"
+	}
 	reader, err := fdtable.NewReader()
 	if err != nil {
 		return fmt.Sprintf("%d", os.Getppid())
