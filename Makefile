@@ -4,15 +4,23 @@
 GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
+BIN     ?= bin
+MANUAL  ?= dist/manual
 # The tag leaves out what urfave/cli would bring for documentation pages, and initialise at every start.
 TAGS    := urfave_cli_no_docs
 
-.PHONY: all build demo test lint unit user test-guard bench soak test-kernels install clean
+.PHONY: all build demo test lint unit user test-guard bench soak test-kernels manual install clean
 
 all: build
 
 build: ## bin/safeexec, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -o bin/safeexec ./cmd/safeexec
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -o $(BIN)/safeexec ./cmd/safeexec
+
+# Of the same definitions as --help. They have the binary's version and the last change's date.
+manual: build ## the manual pages, and completion for bash, zsh and fish, in dist/manual
+	SAFEEXEC_MANUAL=$(MANUAL) SAFEEXEC_VERSION=$$($(GO) version -m $(BIN)/safeexec | awk '$$1 == "mod" { print $$3 }') \
+		SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)} \
+		$(GO) run -tags $(TAGS),manual ./cmd/safeexec
 
 demo: ## install what is missing, build, and show the main job on a shell with leaked descriptors
 	scripts/need go
@@ -50,8 +58,13 @@ test-kernels: ## the tests in guests with other kernels; KERNELS="6.1 7.3" picks
 	scripts/need go kernels
 	scripts/kernels $(KERNELS)
 
-install: build
-	install -D -m 755 bin/safeexec $(DESTDIR)$(PREFIX)/bin/safeexec
+install: manual ## the binary, the manual pages and the completions, below DESTDIR and PREFIX
+	install -D -m 755 $(BIN)/safeexec $(DESTDIR)$(PREFIX)/bin/safeexec
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(MANUAL)/man1/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -D -m 644 $(MANUAL)/bash/safeexec $(DESTDIR)$(PREFIX)/share/bash-completion/completions/safeexec
+	install -D -m 644 $(MANUAL)/zsh/_safeexec $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_safeexec
+	install -D -m 644 $(MANUAL)/fish/safeexec.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/safeexec.fish
 
 clean:
 	rm -rf bin dist

@@ -63,7 +63,12 @@ func start(args []string, stdout, stderr io.Writer) int {
 
 // runApp shows the help, without arguments, or runs a subcommand. It returns the exit status.
 func runApp(args []string, stdout, stderr io.Writer) int {
-	app := &cli.App{
+	return status(newApp(stdout, stderr).Run(append([]string{"safeexec"}, args...)), stderr)
+}
+
+// newApp is the definition of the help and of the subcommands.
+func newApp(stdout, stderr io.Writer) *cli.App {
+	return &cli.App{
 		Name:      "safeexec",
 		Usage:     "run a program with exactly the descriptors that are named, and nothing else",
 		UsageText: "safeexec [options] [--] command [argument ...]",
@@ -79,7 +84,6 @@ func runApp(args []string, stdout, stderr io.Writer) int {
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
 		Action:          func(c *cli.Context) error { return cli.ShowAppHelp(c) },
 	}
-	return status(app.Run(append([]string{"safeexec"}, args...)), stderr)
 }
 
 // status prints a subcommand's error and returns its exit status.
