@@ -26,8 +26,12 @@ func (s *supervisor) stop(by syscall.Signal) {
 	s.signals.Default(by)
 }
 
-// resume continues the command, after giving the terminal back to its group if that had it.
+// resume continues the command, after giving the terminal back to its group if that had it. The command may have had the same
+// signal, as a member of our group, and have been stopped once more since: that stop is newer than the signal.
 func (s *supervisor) resume(info *signals.Info) {
+	if s.stoppedAgain() {
+		return
+	}
 	group := s.childGroup()
 	if s.tookTTY {
 		s.tookTTY = false
@@ -38,6 +42,13 @@ func (s *supervisor) resume(info *signals.Info) {
 		return
 	}
 	info.Send(s.child)
+}
+
+// stoppedAgain reports whether there is a stop of the command that reap hasn't seen yet.
+func (s *supervisor) stoppedAgain() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, s.child, &info, unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
 }
 
 // takeTerminalBack makes this process group the terminal's again, after a command that had been given a group of its own.
