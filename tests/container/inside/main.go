@@ -49,7 +49,6 @@ func report(found map[string]string, files []string) {
 	found["seccomp"] = fmt.Sprint(mode, " ", outcome(err))
 	nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	found["no-new-privs"] = fmt.Sprint(nnp, " ", outcome(err))
-	found["flock"] = outcome(unix.Flock(must(unix.MemfdCreate("own", unix.MFD_CLOEXEC)), unix.LOCK_SH))
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -58,6 +57,8 @@ func report(found map[string]string, files []string) {
 		}
 		found["file "+name] = string(text)
 	}
+	// After the files, because it takes the lowest free number.
+	found["flock"] = outcome(unix.Flock(must(unix.MemfdCreate("own", unix.MFD_CLOEXEC)), unix.LOCK_SH))
 }
 
 // inherited lists the descriptors that are open without close-on-exec: Go opens its own with it.
