@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/safeexec/safeexec/internal/relay"
 	"github.com/safeexec/safeexec/seccomp"
 )
 
@@ -90,6 +91,7 @@ type Cmd struct {
 	theirs, ours []*os.File
 	copies       []func() error
 	copying      *copying
+	relays       *relay.Set
 	watcher      *watcher
 }
 

@@ -15,6 +15,13 @@ const (
 	// Private: the child gets a description of its own of the same file, which is always blocking (package ofd, Reopen).
 	// Descriptors that share one description with each other share the private one too.
 	Private
+	// Relayed: the child gets the other end of a fresh pipe, where the caller's is a pipe or FIFO, or of a socket pair, where it
+	// is a connected stream socket, and goroutines carry the bytes until Wait. All that the command wrote before it ended arrives
+	// before Wait returns, but for what WaitDelay cuts off; who writes later gets EPIPE. What was read ahead for the command and
+	// not read by it is lost. Nothing else can be relayed. Descriptors of one pipe share the new one.
+	//
+	// In a ChildAttr it says that FD is such an end already: the caller carries the bytes, and a Guard leaves it alone.
+	Relayed
 )
 
 // A Descriptor is one that a child is given: the caller's File, or where File is nil the caller's descriptor FD, becomes

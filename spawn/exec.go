@@ -19,7 +19,8 @@ const DevNull = fdtable.Null
 
 // An ExecAttr says what the program that replaces this process gets, beside its arguments and environment.
 type ExecAttr struct {
-	// Pass are the program's descriptors. 0, 1 and 2 stay as they are unless they are named here; nothing else is passed.
+	// Pass are the program's descriptors. 0, 1 and 2 stay as they are unless they are named here; nothing else is passed. None
+	// can be Relayed by a process that is replaced.
 	Pass []Descriptor
 
 	// Guard keeps operations off the descriptions that are passed, and Filters restrict the program beside it, in their order.
@@ -76,7 +77,10 @@ func Exec(path string, argv, env []string, attr *ExecAttr) error {
 		return &StartError{Path: path, Stage: stageGuard, Number: -1, Err: errors.New("nobody would be there to guard by description")}
 	}
 	t := table{path: path, guard: attr.Guard}
-	var err error
+	err := refuseRelayed(path, attr.Pass)
+	if err != nil {
+		return err
+	}
 	if t.entries, err = execEntries(path, attr.Pass); err != nil {
 		return err
 	}
@@ -172,7 +176,8 @@ func execEntries(path string, pass []Descriptor) ([]entry, error) {
 			return nil, &StartError{Path: path, Stage: stagePass, Number: d.Number, Err: err}
 		}
 		entries = append(entries, entry{
-			number: d.Number, file: d.File, fd: d.FD, pass: true, asIs: true, private: d.Mode == Private, writing: d.Writing,
+			number: d.Number, file: d.File, fd: d.FD, pass: true, asIs: true,
+			own: d.Mode == Relayed, private: d.Mode == Private, writing: d.Writing,
 		})
 	}
 	for fd := range 3 {

@@ -49,6 +49,7 @@ func (c *Cmd) Start() (err error) {
 	if c.Process, err = os.FindProcess(pid); err != nil {
 		return err
 	}
+	c.carry()
 	c.copying, c.copies = startCopying(c.copies), nil
 	c.watch()
 	return nil
@@ -115,6 +116,7 @@ func (c *Cmd) launch(entries []entry, env []string) (pid int, err error) {
 				guard.Close()
 			}()
 		}
+		c.relays, t.relays = t.relays, nil
 		return nil
 	})
 	return pid, err

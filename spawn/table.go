@@ -20,6 +20,7 @@ type entry struct {
 	pass    bool     // named by Pass, not by a field of os/exec
 	asIs    bool     // also when it is non-blocking
 	private bool
+	relayed bool
 	writing ofd.Writing
 }
 
@@ -45,7 +46,8 @@ func (c *Cmd) entries() ([]entry, error) {
 	}
 	for _, d := range c.Pass {
 		all = append(all, entry{
-			number: d.Number, file: d.File, fd: d.FD, pass: true, private: d.Mode == Private, writing: d.Writing,
+			number: d.Number, file: d.File, fd: d.FD, pass: true,
+			private: d.Mode == Private, relayed: d.Mode == Relayed, writing: d.Writing,
 		})
 	}
 	return all, nil
@@ -82,8 +84,10 @@ func checkDescriptor(d Descriptor, taken bool) error {
 		return errors.New("two elements of Pass have this number")
 	case d.File == nil && d.FD < 0 && d.FD != DevNull:
 		return fmt.Errorf("it has no File, and its FD is %d", d.FD)
-	case d.Mode > Private:
+	case d.Mode > Relayed:
 		return fmt.Errorf("there is no Mode %d", d.Mode)
+	case d.Mode == Relayed && d.File == nil && d.FD == DevNull:
+		return errors.New("/dev/null can't be relayed")
 	}
 	return checkLimit(d)
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/relay"
 	"github.com/safeexec/safeexec/ofd"
 )
 
@@ -18,6 +19,7 @@ type table struct {
 	moves   []fdtable.Move
 	settled settlement // the guard's
 	fresh   []reopened
+	relays  *relay.Set
 }
 
 // A reopened is a private description: made from the caller's descriptor from, and closed when the start is over.
@@ -29,6 +31,9 @@ type reopened struct {
 func (t *table) release() {
 	for _, r := range t.fresh {
 		unix.Close(r.fd)
+	}
+	if t.relays != nil {
+		t.relays.Close()
 	}
 }
 
@@ -63,6 +68,9 @@ func (t *table) refuse(number int, err error) error {
 
 // settle finds a source for each entry: the caller's descriptor, or one of a private description.
 func (t *table) settle() error {
+	if err := t.openRelays(); err != nil {
+		return err
+	}
 	t.moves = make([]fdtable.Move, len(t.entries))
 	var guarded []guarded
 	for i := range t.entries {
@@ -101,6 +109,8 @@ func (t *table) source(e *entry) (int, error) {
 		return DevNull, nil
 	case e.own:
 		return e.fd, unix.SetNonblock(e.fd, false)
+	case e.relayed:
+		return t.relays.Far(e.number), nil
 	case e.private:
 		return t.reopen(e.fd, e.writing, false)
 	}

@@ -22,6 +22,7 @@ func (c *Cmd) Wait() error {
 		err = &ExitError{ProcessState: state}
 	}
 	c.ProcessState = state
+	c.endRelays()
 
 	seen := c.watcher.finish()
 	if err == nil {
@@ -32,6 +33,7 @@ func (c *Cmd) Wait() error {
 	}
 	closeAll(c.ours)
 	c.ours = nil
+	c.closeRelays()
 	return err
 }
 
@@ -67,6 +69,7 @@ func (c *Cmd) awaitCopies(seen verdict) error {
 // goroutines end. What they report then comes from the closing.
 func (c *Cmd) cutOff() {
 	closeAll(c.ours)
+	c.cutRelays()
 	<-c.copying.done
 }
 
