@@ -20,7 +20,8 @@ import (
 
 // Run becomes the command, or reports why it can't, and returns the exit status for that.
 func (o *Options) Run(command []string, stderr io.Writer) int {
-	act, err := o.prepare(command, stderr)
+	o.session = sessionOf(os.Args[0])
+	act, err := o.prepare(command, o.session.quiet(stderr))
 	switch {
 	case err != nil:
 	case o.wanted():
@@ -201,6 +202,8 @@ func (o *Options) describe(t *table, path string, inherited []int, stderr io.Wri
 		switch {
 		case e.private:
 			how = "private"
+		case e.relayed:
+			how = "relayed"
 		case o.guard.set:
 			how = "under the guard" // which says itself what that means
 		}

@@ -62,6 +62,11 @@ var Table = []Option{
 		value: func(o *Options) Value { return &o.private },
 	},
 	{
+		Name: "relay", Aliases: []string{"r"},
+		Usage: "pass fresh pipes, socket pairs and pseudo-terminals in the place of those in `LIST`, and carry the bytes (supervised)",
+		value: func(o *Options) Value { return &o.relay },
+	},
+	{
 		Name:  "close",
 		Usage: "give the command /dev/null in the place of those of 0, 1 and 2 that are in `LIST`",
 		value: func(o *Options) Value { return &o.close },

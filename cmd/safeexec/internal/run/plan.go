@@ -21,6 +21,7 @@ type entry struct {
 	from, to int // from is spawn.DevNull for /dev/null
 	option   string
 	private  bool
+	relayed  bool
 	writing  ofd.Writing
 }
 
@@ -34,6 +35,11 @@ func (o *Options) plan(command []string, env environment) (*table, error) {
 	}
 	for _, item := range o.private.items {
 		if err := t.makePrivate(item); err != nil {
+			return nil, err
+		}
+	}
+	for _, item := range o.relay.items {
+		if err := t.makeRelayed(item); err != nil {
 			return nil, err
 		}
 	}
@@ -193,8 +199,11 @@ func (t *table) descriptors() []spawn.Descriptor {
 	pass := make([]spawn.Descriptor, 0, len(t.entries))
 	for _, e := range t.entries {
 		d := spawn.Descriptor{Number: e.to, FD: e.from, Writing: e.writing}
-		if e.private {
+		switch {
+		case e.private:
 			d.Mode = spawn.Private
+		case e.relayed:
+			d.Mode = spawn.Relayed
 		}
 		pass = append(pass, d)
 	}
@@ -210,7 +219,7 @@ func (t *table) shared() map[int]int {
 		}
 	}
 	for _, e := range t.entries {
-		if e.from != spawn.DevNull && !e.private {
+		if e.from != spawn.DevNull && !e.private && !e.relayed {
 			shared[e.to] = e.from
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/safeexec/safeexec/cmd/safeexec/internal/signals"
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/internal/poller"
+	"github.com/safeexec/safeexec/internal/relay"
 	"github.com/safeexec/safeexec/seccomp"
 	"github.com/safeexec/safeexec/spawn"
 )
@@ -25,10 +26,14 @@ type supervision struct {
 	restore toggle
 
 	reportTo reportTo
+	relay    list
+	session  *session // or nil
 }
 
 // wanted reports whether any option asks for a parent that stays.
-func (s *supervision) wanted() bool { return bool(s.stay || s.restore) || s.reportTo.set }
+func (s *supervision) wanted() bool {
+	return bool(s.stay || s.restore) || s.reportTo.set || len(s.relay.items) > 0
+}
 
 // check refuses what would be without effect.
 func (s *supervision) check() error {
@@ -47,6 +52,8 @@ type supervisor struct {
 	own     int      // this program, for handOver, or none
 	record  *record  // for --report, or nil
 	log     *os.File // for --on-violation log, or nil
+	relays  *relay.Set
+	session *session // a relayed terminal, seen from within, or nil
 	before  snapshot // what --restore puts back
 	tookTTY bool     // the command's group had the terminal when the command was stopped
 	status  int
@@ -57,6 +64,13 @@ func (o *Options) supervise(a *act, command []string, stderr io.Writer) int {
 	// The signal mask and the parent's death are matters of a thread.
 	runtime.LockOSThread()
 	s := &supervisor{options: o, own: none}
+	host, err := s.openRelays(a)
+	switch {
+	case err != nil:
+		return o.Fail(err, stderr)
+	case host != nil:
+		return host.run(a, stderr)
+	}
 	if err := s.start(a, command); err != nil {
 		s.takeTerminalBack()
 		return o.Fail(err, stderr)
@@ -69,6 +83,7 @@ func (o *Options) supervise(a *act, command []string, stderr io.Writer) int {
 		s.forward(&info)
 	}
 	s.takeTerminalBack()
+	s.finishRelays()
 	s.end(command)
 	o.writeStatus(fmt.Sprintf(`{"exit-code":%d}`, s.status))
 	return s.status
@@ -131,6 +146,9 @@ func (s *supervisor) start(a *act, command []string) (err error) {
 	if o.keepListen {
 		attr.OwnPID = "LISTEN_PID"
 	}
+	if err := s.session.begin(&attr); err != nil {
+		return err
+	}
 	if s.started, err = spawn.StartChild(a.path, command, a.variables, &attr); err != nil {
 		return explain(err)
 	}
@@ -141,6 +159,7 @@ func (s *supervisor) start(a *act, command []string) (err error) {
 		return about("--supervise", none, err)
 	}
 	go s.started.Serve()
+	s.runRelays()
 	return nil
 }
 
@@ -212,19 +231,12 @@ func dieWithParent() error {
 // letGo closes what was inherited: whoever waits for the end of a pipe or connection shall see it as if safeexec weren't there.
 // Only the status descriptor stays. 0, 1 and 2 become /dev/null, where there is one, so that nothing else is opened under these numbers.
 func (s *supervisor) letGo() error {
-	kept, marked := s.options.statusNumbers(), slices.Concat(s.signals.Descriptors(), s.before.copies(), s.needed())
+	kept, marked := s.options.statusNumbers(), slices.Concat(s.signals.Descriptors(), s.before.copies(), s.needed(), s.relayDescriptors())
 	if err := fdtable.CloseInherited(kept, append(marked, poller.Descriptors()...)); err != nil {
 		return fmt.Errorf("close what the command has: %w", err)
 	}
-	for {
-		fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil
-		}
-		if fd > 2 {
-			return unix.Close(fd)
-		}
-	}
+	openNull()
+	return nil
 }
 
 // needed are the descriptors of the guard and the report.
@@ -270,6 +282,7 @@ func (s *supervisor) forward(info *signals.Info) {
 	case info.Signal() == unix.SIGCHLD: // reap sees to that
 	case info.Signal() == unix.SIGCONT:
 		s.resume(info)
+	case info.Signal() == unix.SIGWINCH && s.resized(info): // the command heard of it, or will
 	case s.reached(info):
 	case bool(s.options.toGroup):
 		info.Send(-s.child)

@@ -14,6 +14,10 @@ import (
 // stop stops safeexec as the command was stopped, so that the shell, which waits for safeexec, gets to know it. SIGSTOP counts
 // where there is a terminal that somebody has to get back; else it was sent to the command alone, and so may SIGCONT be.
 func (s *supervisor) stop(by syscall.Signal) {
+	if s.session != nil {
+		s.session.stopped(by)
+		return
+	}
 	tty := openTerminal()
 	if by == unix.SIGSTOP && tty < 0 {
 		return
@@ -33,6 +37,7 @@ func (s *supervisor) resume(info *signals.Info) {
 		return
 	}
 	group := s.childGroup()
+	s.session.resumed(group)
 	if s.tookTTY {
 		s.tookTTY = false
 		moveForeground(unix.Getpgrp(), group)

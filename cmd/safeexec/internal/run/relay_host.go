@@ -1,0 +1,336 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/cmd/safeexec/internal/signals"
+	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/inherit"
+	"github.com/safeexec/safeexec/internal/poller"
+	"github.com/safeexec/safeexec/internal/relay"
+	"github.com/safeexec/safeexec/spawn"
+)
+
+// A host has the caller's terminals, and carries bytes between them and those of a session (see there).
+type host struct {
+	options    *Options
+	relays     *relay.Set
+	terminals  []*relay.Terminal // that the command reads from; the first is the session's
+	signals    *signals.Queue
+	infos      <-chan signals.Info
+	messages   chan [2]byte
+	control    int
+	leader     int  // the session's, our child
+	running    bool // the command is
+	foreground bool // what the session was told
+	status     int
+}
+
+// reading are the terminals that the command reads from; the one that controls this process comes first.
+func reading(set *relay.Set) []*relay.Terminal {
+	var all []*relay.Terminal
+	for _, t := range set.Terminals() {
+		switch {
+		case !t.Reads():
+		case t.Controls():
+			all = append([]*relay.Terminal{t}, all...)
+		default:
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// run starts the session and carries until that has ended. It returns the exit status.
+func (h *host) run(a *act, stderr io.Writer) int {
+	if err := h.start(a); err != nil {
+		return h.options.Fail(err, stderr)
+	}
+	h.infos = receive(h.signals)
+	h.messages = make(chan [2]byte)
+	go h.listen()
+	h.relays.Run()
+	drained := make(chan struct{})
+	for !h.reap() {
+		select {
+		case info, ok := <-h.infos:
+			if !ok {
+				unix.Kill(h.leader, unix.SIGKILL)
+				return exitFailed
+			}
+			h.signal(&info)
+		case message := <-h.messages:
+			if message[0] == sayEnded {
+				h.relays.End()
+				go h.drain(drained)
+				continue
+			}
+			h.message(message)
+		case <-drained:
+			drained = nil
+			h.leave()
+			h.say(sayDone)
+		}
+	}
+	h.relays.End()
+	go h.drain(nil)
+	sig := finish(h.relays, h.infos, h.signals)
+	h.leave()
+	if sig != 0 {
+		return 128 + sig
+	}
+	return h.status
+}
+
+// drain waits until all that goes to terminals has arrived, which then needn't be raw any more.
+func (h *host) drain(done chan<- struct{}) {
+	for _, t := range h.terminals {
+		<-t.Drained()
+	}
+	if done != nil {
+		close(done)
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	h.leave()
+}
+
+// start is the walk to the session: gather, start, let go.
+func (h *host) start(a *act) (err error) {
+	o := h.options
+	if o.dieWithParent {
+		if err := dieWithParent(); err != nil {
+			return err
+		}
+	}
+	if h.signals, err = signals.Catch(); err != nil {
+		return about("--relay", none, err)
+	}
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return about("--relay", none, err)
+	}
+	defer unix.Close(ends[1])
+	h.control = ends[0]
+	inherited, err := fdtable.AllInherited()
+	if err != nil {
+		return about("--relay", none, fmt.Errorf("the inherited descriptors can't be listed: %w", err))
+	}
+	h.foreground = h.terminals[0].Foreground()
+	attr, name := h.attr(a, inherited, ends[1])
+	argv := append([]string{name}, os.Args[1:]...)
+	leader, err := spawn.StartChild("/proc/self/exe", argv, inherit.Environment(), attr)
+	if err != nil {
+		var start *spawn.StartError
+		if errors.As(err, &start) {
+			err = start.Err // there is a command, but it isn't the one that couldn't be started
+		}
+		return about("--relay", none, fmt.Errorf("start the session's leader, /proc/self/exe: %w", err))
+	}
+	h.leader = leader.PID
+	return h.letGo()
+}
+
+// attr gives the session's leader all that we have inherited, and what the relay needs besides, under numbers that are free.
+func (h *host) attr(a *act, inherited []int, control int) (attr *spawn.ChildAttr, name string) {
+	taken := map[int]bool{}
+	var pass []spawn.Descriptor
+	for _, fd := range inherited {
+		taken[fd] = true
+		pass = append(pass, spawn.Descriptor{Number: fd, FD: fd})
+	}
+	next := 3
+	given := map[int]int{}
+	give := func(fd int) int {
+		if number, ok := given[fd]; ok {
+			return number
+		}
+		for taken[next] {
+			next++
+		}
+		taken[next], given[fd] = true, next
+		pass = append(pass, spawn.Descriptor{Number: next, FD: fd, Mode: spawn.Relayed})
+		return next
+	}
+	s := &session{far: map[int]int{}, foreground: h.foreground}
+	for _, d := range a.attr.Pass {
+		if d.Mode == spawn.Relayed {
+			s.far[d.Number] = give(h.relays.Far(d.Number))
+		}
+	}
+	s.control, s.callers = give(control), give(h.terminals[0].FD())
+	s.tty = give(h.relays.FarOf(h.terminals[0]))
+	attr = &spawn.ChildAttr{Terminal: none}
+	attr.Pass, attr.Blocked, attr.Ignored = pass, a.attr.Blocked, a.attr.Ignored
+	attr.DeathSignal = a.attr.DeathSignal
+	if h.options.keepListen {
+		attr.OwnPID = "LISTEN_PID"
+	}
+	return attr, s.name()
+}
+
+// letGo closes what was inherited, as a supervisor does.
+func (h *host) letGo() error {
+	marked := append(h.signals.Descriptors(), h.relays.Descriptors()...)
+	marked = append(append(marked, h.control), poller.Descriptors()...)
+	if err := fdtable.CloseInherited(nil, marked); err != nil {
+		unix.Kill(h.leader, unix.SIGKILL)
+		return about("--relay", none, fmt.Errorf("close what the command has: %w", err))
+	}
+	openNull()
+	return nil
+}
+
+// listen receives messages until the session ends.
+func (h *host) listen() {
+	for {
+		var message [2]byte
+		n, _, err := unix.Recvfrom(h.control, message[:], unix.MSG_WAITALL)
+		switch {
+		case err == unix.EINTR:
+		case err != nil || n < len(message):
+			return
+		default:
+			h.messages <- message
+		}
+	}
+}
+
+func (h *host) say(what byte) {
+	unix.SendmsgN(h.control, []byte{what, 0}, nil, nil, unix.MSG_NOSIGNAL)
+}
+
+func (h *host) message(m [2]byte) {
+	switch m[0] {
+	case sayStarted:
+		h.running = true
+		if here := h.terminals[0].Foreground(); here != h.foreground {
+			h.resume()
+		} else if here {
+			h.enter()
+		}
+	case sayStopped:
+		h.stop(syscall.Signal(m[1]))
+	}
+}
+
+// signal does what a signal asks for: the command's share goes to the session.
+func (h *host) signal(info *signals.Info) {
+	switch sig := info.Signal(); sig {
+	case unix.SIGCHLD: // reap sees to that
+	case unix.SIGCONT:
+		h.resume()
+	case unix.SIGWINCH:
+		for _, t := range h.relays.Terminals() {
+			t.Resize()
+		}
+		if !info.FromKernel() {
+			info.Send(h.leader)
+		}
+	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		if info.FromKernel() {
+			h.stop(sig)
+			return
+		}
+		info.Send(h.leader)
+	default:
+		info.Send(h.leader)
+	}
+}
+
+// stop stops this process as the command was stopped, so that the shell, which waits for it, gets to know it. A command that was
+// stopped because it wanted the terminal when we didn't have it goes on if we have it now.
+func (h *host) stop(by syscall.Signal) {
+	wants := by == unix.SIGTTIN || by == unix.SIGTTOU
+	if wants && !h.foreground && h.terminals[0].Foreground() {
+		h.resume()
+		return
+	}
+	h.leave()
+	h.signals.Default(by)
+	if h.continued() {
+		h.resume()
+		return
+	}
+	// The kernel doesn't stop what nobody could continue. Without us it wouldn't have stopped the command either, and would
+	// have refused it the terminal.
+	if wants && !h.terminals[0].Foreground() {
+		h.relays.Cut()
+		return
+	}
+	h.resume()
+}
+
+// continued reports whether a SIGCONT came in, after which this process went on.
+func (h *host) continued() bool {
+	late := time.After(200 * time.Millisecond)
+	for {
+		select {
+		case <-late:
+			return false
+		case info, ok := <-h.infos:
+			if !ok || info.Signal() == unix.SIGCONT {
+				return true
+			}
+			h.signal(&info)
+		}
+	}
+}
+
+// resume has the command go on, in the foreground of its terminal if that is where we are.
+func (h *host) resume() {
+	if !h.running {
+		return
+	}
+	h.foreground = h.terminals[0].Foreground()
+	if h.foreground {
+		h.enter()
+		h.say(sayForeground)
+	} else {
+		h.leave()
+		h.say(sayBackground)
+	}
+	unix.Kill(h.leader, unix.SIGCONT)
+}
+
+func (h *host) enter() {
+	for _, t := range h.terminals {
+		t.Resize()
+		withoutStop(t.Enter)
+	}
+}
+
+func (h *host) leave() {
+	for _, t := range h.terminals {
+		withoutStop(t.Leave)
+	}
+}
+
+// reap reports whether the session has ended. As PID 1 we get orphans too.
+func (h *host) reap() bool {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil || pid == 0:
+			return false
+		case pid != h.leader:
+		case status.Signaled():
+			h.status = 128 + int(status.Signal())
+			return true
+		default:
+			h.status = status.ExitStatus()
+			return true
+		}
+	}
+}
