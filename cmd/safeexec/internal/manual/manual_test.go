@@ -108,8 +108,17 @@ func sample() Command {
 	}}
 }
 
+// whole has the options besides that the page of the command has prose for.
+func whole() Command {
+	c := sample()
+	for _, name := range []string{"--relay", "--report", "--seccomp-profile"} {
+		c.Options = append(c.Options, Option{Names: []string{name}, Value: "X", Text: "x"})
+	}
+	return c
+}
+
 func TestPage(t *testing.T) {
-	page, err := Page(sample(), "safeexec v1", time.Unix(1<<30, 0))
+	page, err := Page(whole(), "safeexec v1", time.Unix(1<<30, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
