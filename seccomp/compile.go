@@ -51,11 +51,20 @@ type node struct {
 type builder struct {
 	nodes   []node
 	returns []int32
+	known   map[node]int32 // where the nodes are, for a builder that makes the like ones once; nil for one that doesn't look
 }
 
 func (b *builder) node(code uint16, k uint32, yes, no int32) int32 {
-	b.nodes = append(b.nodes, node{code, k, yes, no})
-	return int32(len(b.nodes) - 1)
+	n := node{code, k, yes, no}
+	if at, found := b.known[n]; found {
+		return at
+	}
+	b.nodes = append(b.nodes, n)
+	at := int32(len(b.nodes) - 1)
+	if b.known != nil {
+		b.known[n] = at
+	}
+	return at
 }
 
 func (b *builder) answer(value uint32) int32 {

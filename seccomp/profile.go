@@ -38,7 +38,7 @@ func ParseProfile(data []byte, env ProfileEnv) (*Filter, error) {
 func parseProfile(data []byte, env ProfileEnv) (*Filter, error) {
 	var document profileDocument
 	if err := strictly(data, &document); err != nil {
-		return nil, located(err, data)
+		return nil, located(inEntry(err, data), data)
 	}
 	p, err := document.resolve(env)
 	if err != nil {
@@ -61,7 +61,7 @@ type profileDocument struct {
 	Flags            []string              `json:"flags"`
 	ListenerPath     string                `json:"listenerPath"`
 	ListenerMetadata string                `json:"listenerMetadata"`
-	Syscalls         []json.RawMessage     `json:"syscalls"`
+	Syscalls         []profileEntry        `json:"syscalls"`
 }
 
 type profileArchitecture struct {
@@ -108,6 +108,22 @@ func strictly(data []byte, target any) error {
 	return nil
 }
 
+// inEntry says in which entry of the list something is wrong, if it is in one.
+func inEntry(err error, data []byte) error {
+	var document struct {
+		Syscalls []json.RawMessage `json:"syscalls"`
+	}
+	if json.Unmarshal(data, &document) != nil {
+		return err
+	}
+	for i, raw := range document.Syscalls {
+		if err := strictly(raw, new(profileEntry)); err != nil {
+			return fmt.Errorf("syscalls[%d]: %w", i, err)
+		}
+	}
+	return err
+}
+
 // plainly says in the profile's words what a decoder says in Go's.
 func plainly(err error) error {
 	var wrong *json.UnmarshalTypeError
@@ -144,16 +160,16 @@ func position(data []byte, offset int64) (line, column int) {
 
 // profile is what a document means in an environment.
 type profile struct {
-	fallback uint32 // the answer to calls that no rule is about
-	tables   []int  // the tables of calls that have rules, the native one first
-	rules    []profileRule
-	names    []string // of all calls that are mentioned, with a rule or without
-	flags    uint32   // for seccomp(2)
+	fallback  uint32 // the answer to calls that no rule is about
+	tables    []int  // the tables of calls that have rules, the native one first
+	rules     []profileRule
+	mentioned []int  // the rows of all calls, those without a rule as well
+	flags     uint32 // for seccomp(2)
 }
 
 // profileRule answers a call when all tests hold.
 type profileRule struct {
-	name   string
+	row    int // of the call in callTable
 	answer uint32
 	tests  []comparison
 }
@@ -178,8 +194,8 @@ func (d *profileDocument) resolve(env ProfileEnv) (*profile, error) {
 	if p.tables, err = d.tables(arch); err != nil {
 		return nil, err
 	}
-	for i, raw := range d.Syscalls {
-		if err := p.addEntry(raw, env); err != nil {
+	for i := range d.Syscalls {
+		if err := p.addEntry(&d.Syscalls[i], env); err != nil {
 			return nil, fmt.Errorf("syscalls[%d]: %w", i, err)
 		}
 	}
@@ -245,11 +261,7 @@ func (d *profileDocument) tables(arch Arch) ([]int, error) {
 }
 
 // addEntry adds the rules of an entry, if its conditions are met.
-func (p *profile) addEntry(raw json.RawMessage, env ProfileEnv) error {
-	var e profileEntry
-	if err := strictly(raw, &e); err != nil {
-		return err
-	}
+func (p *profile) addEntry(e *profileEntry, env ProfileEnv) error {
 	applies, err := e.applies(env)
 	if err != nil || !applies {
 		return err
@@ -272,12 +284,16 @@ func (p *profile) addEntry(raw json.RawMessage, env ProfileEnv) error {
 		if name == "" {
 			return errors.New("names: the name of a call is empty")
 		}
-		p.names = append(p.names, name)
+		row := rowOf(name)
+		if row == none {
+			continue // no machine that we know has it
+		}
+		p.mentioned = append(p.mentioned, row)
 		if answer == p.fallback {
 			continue // nothing new; and a rule that says otherwise stands
 		}
 		for _, tests := range alternatives {
-			p.rules = append(p.rules, profileRule{name, answer, tests})
+			p.rules = append(p.rules, profileRule{row, answer, tests})
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package seccomp
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +16,7 @@ type profileCompiler struct {
 
 // compile makes the program. Calls through a table that the profile doesn't name end the thread, as libseccomp has it.
 func (p *profile) compile() ([]unix.SockFilter, error) {
-	c := profileCompiler{&builder{nodes: make([]node, 0, 512)}, p}
+	c := profileCompiler{&builder{nodes: make([]node, 0, 512), known: map[node]int32{}}, p}
 	next := c.foreign()
 	for _, table := range slices.Backward(p.tables) {
 		if table == tableX32 {
@@ -40,46 +39,66 @@ func (c profileCompiler) foreign() int32 { return c.answer(unix.SECCOMP_RET_KILL
 
 // table leads each number of a table to its answer.
 func (c profileCompiler) table(table int) (int32, error) {
-	last := uint32(all)
-	if tables[table].x32 {
-		last = x32Bit - 1
-	}
-	branches, err := c.branches(table, last)
+	branches, err := c.branches(table)
 	if err != nil {
 		return 0, err
 	}
-	switch {
-	case !tables[table].x32:
-	case slices.Contains(c.tables, tableX32):
-		more, err := c.branches(tableX32, all)
+	if tables[table].x32 {
+		more, err := c.x32()
 		if err != nil {
 			return 0, err
 		}
 		branches = append(branches, more...)
-	default:
-		// The number -1 is a call that a tracer took away.
-		branches = append(branches, branch{x32Bit, all - 1, c.foreign()})
 	}
+	slices.SortFunc(branches, func(a, b branch) int { return cmp.Compare(a.lo, b.lo) })
 	return c.load(offsetNumber, c.search(branches, c.answer(c.fallback))), nil
+}
+
+// x32 leads the numbers that x32 has in the table of x86_64.
+func (c profileCompiler) x32() ([]branch, error) {
+	if slices.Contains(c.tables, tableX32) {
+		return c.branches(tableX32)
+	}
+	branches := []branch{
+		{x32Bit, 1<<31 - 1, c.foreign()},
+		{1<<31 | x32Bit, all - 1, c.foreign()}, // the number -1 is a call that a tracer took away
+	}
+	if !c.unheard(c.newest(machineX86_64)) {
+		branches = append(branches, branch{1 << 31, 1<<31 | x32Bit - 1, c.foreign()})
+	}
+	return branches, nil
+}
+
+// numbersOf are the numbers that a table has or might have: what tells x32 from x86_64 is one bit.
+func numbersOf(table int) []span {
+	switch table {
+	case machineX86_64:
+		return []span{{lo: 0, hi: x32Bit - 1}, {lo: 1 << 31, hi: 1<<31 | x32Bit - 1}}
+	case tableX32:
+		return []span{{lo: x32Bit, hi: 1<<31 - 1}, {lo: 1<<31 | x32Bit, hi: all}}
+	}
+	return []span{{lo: 0, hi: all}}
 }
 
 // branches leads the calls of a table to what their rules say. A call that is newer than all that the profile mentions is
 // answered ENOSYS, so that programs do without: its author didn't know it and can't have meant to refuse it otherwise.
-func (c profileCompiler) branches(table int, last uint32) ([]branch, error) {
+func (c profileCompiler) branches(table int) ([]branch, error) {
 	chains, err := c.chains(table)
 	if err != nil {
 		return nil, err
 	}
 	newest := c.newest(table)
 	unheard := c.unheard(newest)
-	var branches []branch
-	for _, number := range slices.Sorted(maps.Keys(chains)) {
-		if !unheard || number <= newest {
-			branches = append(branches, branch{number, number, c.chain(chains[number])})
+	branches := make([]branch, 0, len(chains)+2)
+	for _, chain := range chains {
+		if !unheard || chain.number <= newest {
+			branches = append(branches, branch{chain.number, chain.number, c.chain(chain)})
 		}
 	}
-	if unheard && newest < last {
-		branches = append(branches, branch{newest + 1, last, c.answer(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))})
+	for _, numbers := range numbersOf(table) {
+		if unheard {
+			branches = append(branches, branch{max(newest+1, numbers.lo), numbers.hi, c.answer(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))})
+		}
 	}
 	return branches, nil
 }
@@ -96,6 +115,9 @@ func (p *profile) unheard(newest uint32) bool {
 
 // chain tries the rules of a call one after the other.
 func (c profileCompiler) chain(chain *callChain) int32 {
+	if chain.always {
+		return c.answer(chain.answer)
+	}
 	next := c.answer(c.fallback)
 	list := chain.list()
 	for end := len(list); end > 0; {

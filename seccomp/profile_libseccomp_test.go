@@ -23,13 +23,13 @@ var libseccompTables = [tableCount]libseccomp.ScmpArch{
 // TestCallTableIsLibseccomps compares all names and numbers that libseccomp knows.
 func TestCallTableIsLibseccomps(t *testing.T) {
 	compared := 0
-	for _, call := range callTable {
+	for row, call := range callTable {
 		for table, number := range call.number {
 			theirs, err := libseccomp.GetSyscallFromNameByArch(call.name, libseccompTables[table])
 			if err != nil {
 				continue // it is older than the call
 			}
-			if _, operation := multiplexed(call.name, table); operation != 0 {
+			if _, operation := multiplexed(row, table); operation != 0 {
 				base := libseccomp.ScmpSyscall(100)
 				if slices.Contains(ipcOperations[:], call.name) {
 					base = 200
@@ -74,12 +74,12 @@ func theirs(t *testing.T, p *profile) ([]unix.SockFilter, error) {
 		}
 	}
 	for _, r := range p.rules {
-		number, err := libseccomp.GetSyscallFromName(r.name)
+		number, err := libseccomp.GetSyscallFromName(callTable[r.row].name)
 		if err != nil {
 			continue
 		}
 		if err := addTheirs(filter, number, r); err != nil {
-			return nil, fmt.Errorf("%s: %w", r.name, err)
+			return nil, fmt.Errorf("%s: %w", callTable[r.row].name, err)
 		}
 	}
 	return exported(t, filter), nil

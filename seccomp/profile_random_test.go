@@ -33,9 +33,9 @@ var randomAnswers = []uint32{refused(unix.EPERM), refused(unix.EACCES), unix.SEC
 // randomProfile has one rule with up to three conditions, or several with one each; mixed ones have several answers.
 func randomProfile(r *rand.Rand, mixed bool) *profile {
 	p := &profile{fallback: unix.SECCOMP_RET_ALLOW, tables: randomTables[r.IntN(len(randomTables))]}
-	name, answer := randomNames[r.IntN(len(randomNames))], randomAnswers[0]
+	row, answer := rowOf(randomNames[r.IntN(len(randomNames))]), randomAnswers[0]
 	if r.IntN(4) == 0 {
-		p.rules = append(p.rules, profileRule{name, answer, randomTests(r, false, false)})
+		p.rules = append(p.rules, profileRule{row, answer, randomTests(r, false, false)})
 		return p
 	}
 	for count := 1 + r.IntN(5); len(p.rules) < count; {
@@ -44,7 +44,7 @@ func randomProfile(r *rand.Rand, mixed bool) *profile {
 		}
 		tests := randomTests(r, count > 1, mixed)
 		if len(tests) > 0 || r.IntN(4) == 0 {
-			p.rules = append(p.rules, profileRule{name, answer, tests[:min(1, len(tests))]})
+			p.rules = append(p.rules, profileRule{row, answer, tests[:min(1, len(tests))]})
 		}
 	}
 	return p
@@ -76,8 +76,8 @@ func randomProfileCall(r *rand.Rand, p *profile, small bool) event {
 	table := p.tables[r.IntN(len(p.tables))]
 	names := append(slices.Clone(randomNames), "socketcall", "ipc")
 	if len(p.rules) > 0 && r.IntN(4) > 0 {
-		names = []string{p.rules[0].name}
-		if through, operation := multiplexed(names[0], table); operation != 0 {
+		names = []string{callTable[p.rules[0].row].name}
+		if through, operation := multiplexed(p.rules[0].row, table); operation != 0 {
 			names = append(names, through)
 		}
 	}

@@ -1,9 +1,10 @@
 package seccomp
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
+	"strings"
 )
 
 //go:generate go run ../internal/gencalls -o profile_table.go
@@ -38,13 +39,22 @@ var tables = [tableCount]callsTable{
 // x32Bit marks the number of a call of x32, which shares the audit value with x86_64.
 const x32Bit = 0x40000000
 
-// numberOf is the number of a call by its name, or none.
-func numberOf(name string, table int) int32 {
-	i := sort.Search(len(callTable), func(i int) bool { return callTable[i].name >= name })
-	if i == len(callTable) || callTable[i].name != name {
+// rowOf finds a call in callTable by its name, or none.
+func rowOf(name string) int {
+	row, found := slices.BinarySearchFunc(callTable[:], name, func(c namedCall, name string) int { return strings.Compare(c.name, name) })
+	if !found {
 		return none
 	}
-	return callTable[i].number[table]
+	return row
+}
+
+// numberOf is the number of a call by its name, or none.
+func numberOf(name string, table int) int32 {
+	row := rowOf(name)
+	if row == none {
+		return none
+	}
+	return callTable[row].number[table]
 }
 
 // operator is how a profile compares; masked, all that counts is what the mask leaves.
@@ -92,75 +102,76 @@ type tableRule struct {
 	answer uint32
 }
 
-// callChain holds the rules of one call: the one that always answers, or those of which the first that holds does.
+// callChain holds the rules of one call: what always is the answer, or the rules of which the first that holds has it.
 type callChain struct {
 	name   string
+	number uint32
 	narrow bool
-	always *tableRule
+	always bool
+	answer uint32
 	rules  places
 }
 
-// add takes a rule in. What answers always stands, whatever comes later, and before it conditions don't count.
-func (c *callChain) add(r *tableRule) error {
-	switch {
-	case c.always != nil:
-		return nil
-	case len(r.tests) == 0:
-		c.always = r
-		return nil
-	}
-	if !c.rules.add(r, stepsOf(r.tests, c.narrow)) {
+// add takes a rule in. What answers always stands, whatever comes later, and conditions don't count beside it.
+func (c *callChain) add(tests []comparison, answer uint32) error {
+	switch tests = cutAll(tests, c.narrow); {
+	case c.always:
+	case len(tests) == 0:
+		c.always, c.answer, c.rules = true, answer, places{}
+	case !c.rules.add(&tableRule{tests, answer}, stepsOf(tests, c.narrow)):
 		return fmt.Errorf("the conditions of %s contradict: what one rule is about is answered otherwise by another", c.name)
 	}
 	return nil
 }
 
 func (c *callChain) list() []*tableRule {
-	if c.always != nil {
-		return []*tableRule{c.always}
+	if c.always {
+		return []*tableRule{{answer: c.answer}}
 	}
 	return c.rules.ordered(nil)
 }
 
 // chains are the rules of all calls in a table, by number.
-func (p *profile) chains(table int) (map[uint32]*callChain, error) {
-	chains := map[uint32]*callChain{}
-	add := func(name string, number int32, answer uint32, tests []comparison) error {
-		if number < 0 {
+func (p *profile) chains(table int) ([]*callChain, error) {
+	chains := make([]*callChain, len(callTable))
+	add := func(row int, tests []comparison, answer uint32) error {
+		number := callTable[row].number[table]
+		if number == none {
 			return nil
 		}
-		chain := chains[uint32(number)]
-		if chain == nil {
-			chain = &callChain{name: name, narrow: tables[table].narrow}
-			chains[uint32(number)] = chain
+		if chains[row] == nil {
+			chains[row] = &callChain{name: callTable[row].name, number: uint32(number), narrow: tables[table].narrow}
 		}
-		return chain.add(&tableRule{cutAll(tests, tables[table].narrow), answer})
+		return chains[row].add(tests, answer)
 	}
 	for _, r := range p.rules {
-		if through, operation := multiplexed(r.name, table); operation != 0 {
+		if through, operation := multiplexed(r.row, table); operation != 0 {
 			tests := []comparison{{0, opEQ, operation, ^uint64(0)}}
 			tests = append(tests, slices.DeleteFunc(slices.Clone(r.tests), func(c comparison) bool { return c.argument == 0 })...)
-			if err := add(through, numberOf(through, table), r.answer, tests); err != nil {
+			if err := add(rowOf(through), tests, r.answer); err != nil {
 				return nil, err
 			}
 		}
-		if err := add(r.name, numberOf(r.name, table), r.answer, r.tests); err != nil {
+		if err := add(r.row, r.tests, r.answer); err != nil {
 			return nil, err
 		}
 	}
+	chains = slices.DeleteFunc(chains, func(c *callChain) bool { return c == nil })
+	slices.SortFunc(chains, func(a, b *callChain) int { return cmp.Compare(a.number, b.number) })
 	return chains, nil
 }
 
 // multiplexed says which call of i386 does what others have a call of their own for, and which operation of it. There a
 // rule for socket is one for socketcall(1, ...) too, whose arguments are in memory.
-func multiplexed(name string, table int) (through string, operation uint64) {
+func multiplexed(row, table int) (through string, operation uint64) {
 	if table != machineI386 {
 		return "", 0
 	}
-	if i := slices.Index(socketOperations[:], name); i > 0 && name != "" {
+	name := callTable[row].name
+	if i := slices.Index(socketOperations[:], name); i > 0 {
 		return "socketcall", uint64(i)
 	}
-	if i := slices.Index(ipcOperations[:], name); i > 0 && name != "" {
+	if i := slices.Index(ipcOperations[:], name); i > 0 {
 		return "ipc", uint64(i)
 	}
 	return "", 0
@@ -181,9 +192,11 @@ var (
 // newest is the highest number of a call that the profile mentions, 0 for none. What i386 multiplexes doesn't count.
 func (p *profile) newest(table int) uint32 {
 	var newest int32
-	for _, name := range p.names {
-		if _, operation := multiplexed(name, table); operation == 0 {
-			newest = max(newest, numberOf(name, table))
+	for _, row := range p.mentioned {
+		if number := callTable[row].number[table]; number > newest {
+			if _, operation := multiplexed(row, table); operation == 0 {
+				newest = number
+			}
 		}
 	}
 	return uint32(newest)

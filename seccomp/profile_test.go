@@ -146,7 +146,8 @@ func TestProfileRefuses(t *testing.T) {
 		{"no object", `[]`, "cannot unmarshal array"},
 		{"more behind", "{\"defaultAction\": \"SCMP_ACT_ALLOW\"}\n{}", "line 2, column 1: there is more behind the profile"},
 		{"an unknown field", `{"defaultAction": "SCMP_ACT_ALLOW", "syscall": []}`, `there is no field "syscall"`},
-		{"an unknown field of an entry", rulesOnly(`{}, {"nmae": "read"}`), `syscalls[0]: action: there is no action ""`},
+		{"an unknown field of an entry", rulesOnly(`{"action": "SCMP_ACT_LOG"}, {"nmae": "read"}`), `syscalls[1]: there is no field "nmae"`},
+		{"no action", rulesOnly(`{"name": "read"}`), `syscalls[0]: action: there is no action ""`},
 		{"an unknown field of an argument", argument(`"index": 0, "mask": 1`), `syscalls[0]: there is no field "mask"`},
 		{"an unknown field of a condition", entry(`"includes": {"cap": []}`), `syscalls[0]: there is no field "cap"`},
 		{"a wrong type", `{"defaultAction": 3}`, "defaultAction: number isn't what belongs there"},
@@ -234,7 +235,7 @@ func TestProfileAgainstItsRules(t *testing.T) {
 		p := randomProfile(r, false)
 		for range r.IntN(3) {
 			if tests := randomTests(r, false, false); len(tests) > 0 {
-				p.rules = append(p.rules, profileRule{p.rules[0].name, p.rules[0].answer, tests})
+				p.rules = append(p.rules, profileRule{p.rules[0].row, p.rules[0].answer, tests})
 			}
 		}
 		program, err := p.compile()
@@ -274,13 +275,13 @@ func meaning(p *profile, e event) uint32 {
 	}
 	table = p.tables[table]
 	for _, r := range p.rules {
-		through, operation := multiplexed(r.name, table)
+		through, operation := multiplexed(r.row, table)
 		tests := slices.Clone(r.tests)
 		switch {
 		case operation != 0 && e.number == uint32(numberOf(through, table)):
 			tests = slices.DeleteFunc(tests, func(c comparison) bool { return c.argument == 0 })
 			tests = append(tests, comparison{0, opEQ, operation, ^uint64(0)})
-		case e.number == all || e.number != uint32(numberOf(r.name, table)):
+		case e.number == all || e.number != uint32(callTable[r.row].number[table]):
 			continue
 		}
 		if !slices.ContainsFunc(tests, func(c comparison) bool {

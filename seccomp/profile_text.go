@@ -28,10 +28,9 @@ func (p *profile) text() string {
 			continue
 		}
 		plain, lines := map[string][]string{}, []string{}
-		for _, number := range slices.Sorted(maps.Keys(chains)) {
-			chain := chains[number]
-			if chain.always != nil {
-				answer := answerName(chain.always.answer)
+		for _, chain := range chains {
+			if chain.always {
+				answer := answerName(chain.answer)
 				plain[answer] = append(plain[answer], chain.name)
 				continue
 			}
@@ -101,7 +100,11 @@ func (p *profile) explain(text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return p.verdict(chains[uint32(number)], arguments), nil
+	i := slices.IndexFunc(chains, func(c *callChain) bool { return c.number == uint32(number) })
+	if i < 0 {
+		return answerName(p.fallback) + ": no rule is about the call", nil
+	}
+	return p.verdict(chains[i], arguments), nil
 }
 
 // plainArguments reads numbers, and the names of values that our own rules look at.
@@ -125,9 +128,6 @@ func plainArguments(name string, words []string) (arguments [6]argument, err err
 
 // verdict finds the first rule that holds, and those that might before it.
 func (p *profile) verdict(chain *callChain, arguments [6]argument) string {
-	if chain == nil {
-		return answerName(p.fallback) + ": no rule is about the call"
-	}
 	var open []string
 	for _, r := range chain.list() {
 		switch line := r.describe(chain.name); r.holds(arguments, chain.narrow) {
