@@ -31,6 +31,7 @@ var parts = []part{
 	{"ofd", "Files with an offset of their own, and passing files on", describing},
 	{"shared", "Who shares what, on a busy machine", listing},
 	{"seccomp", "Filters and guards", filtering},
+	{"supervise", "A parent that stays", supervising},
 }
 
 func main() {

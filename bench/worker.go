@@ -27,8 +27,15 @@ func ours(args ...string) *worker {
 	return hire(try(os.Executable()), append([]string{workerArgument}, args...)...)
 }
 
-func hire(path string, args ...string) *worker {
+func hire(path string, args ...string) *worker { return hireWith(nil, path, args...) }
+
+// hireWith gives the worker a file as descriptor 3.
+func hireWith(file *os.File, path string, args ...string) *worker {
 	w := &worker{cmd: exec.Command(path, args...)}
+	if file != nil {
+		defer file.Close()
+		w.cmd.ExtraFiles = []*os.File{file}
+	}
 	w.cmd.Stderr = os.Stderr
 	w.input = try(w.cmd.StdinPipe())
 	w.lines = bufio.NewReader(try(w.cmd.StdoutPipe()))
@@ -73,4 +80,5 @@ func work(kind string, args []string) {
 var workers = map[string]func(args []string) func(question []string){
 	"spawn":   spawnWorker,
 	"seccomp": filterWorker,
+	"asked":   askedWorker,
 }
