@@ -3,6 +3,7 @@ package guard
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -28,14 +29,15 @@ strace), and after the arrow the options with which the same job works, the stro
 ## Under --guard
 
 0 to 2 are of the kind named (pipes and the terminal become private; files and sockets stay shared, and are guarded in an advisory way);
-the last three columns have 0 to 2 pipes, and also --keep 3.
+the later columns have 0 to 2 pipes, and also --keep 3: guarded by number, or supervised and guarded by description.
 
 `)
 	all := settings()
-	table(&b, results, all[:7])
+	guards := slices.IndexFunc(all, func(s setting) bool { return strings.HasPrefix(s.name, "--deny") })
+	table(&b, results, all[:guards])
 	b.WriteString("\n## Under --deny\n\n0 to 2 are pipes, nothing else is kept. A denial holds on every descriptor, the program's own too: it is for programs that are known not " +
 		"to need the operation.\n\n")
-	table(&b, results, all[7:])
+	table(&b, results, all[guards:])
 	b.WriteString("\n## What ran\n\n")
 	for _, v := range versions {
 		out, err := exec.Command(v[0], v[1:]...).CombinedOutput()

@@ -66,6 +66,7 @@ type setting struct {
 func settings() []setting {
 	guard := []string{"--guard"}
 	keep := []string{"--guard", "--keep", "3"}
+	supervised := []string{"--supervise", "--guard", "--keep", "3"}
 	all := []setting{
 		{name: "0-2 a pipe", stdio: "pipe", options: guard, must: true, fast: true},
 		{name: "0-2 a terminal", stdio: "terminal", options: guard, must: true, fast: true},
@@ -74,6 +75,8 @@ func settings() []setting {
 		{name: "3 a pipe", stdio: "pipe", kept: "pipe", options: keep, must: true},
 		{name: "3 a file", stdio: "pipe", kept: "file", options: keep},
 		{name: "3 a TCP listener", stdio: "pipe", kept: "TCP listener", options: keep},
+		{name: "supervised, 3 a file", stdio: "pipe", kept: "file", options: supervised},
+		{name: "supervised, 3 a file, any socket", stdio: "pipe", kept: "file", options: append(supervised, "--fd-passing", "allow"), must: true, fast: true},
 	}
 	for _, op := range []string{"dup", "pass", "steal", "flags", "owner", "lock", "seek", "mode", "wberr", "tty"} {
 		all = append(all, setting{name: "--deny " + op, stdio: "pipe", options: []string{"--deny", op}})
@@ -94,6 +97,12 @@ func (s setting) waysAround() [][]string {
 		return append(ways, []string{"--guard"})
 	}
 	var ways [][]string
+	if s.options[0] == "--supervise" {
+		for _, passing := range []string{"no-unix", "no-sendmsg", "allow"} {
+			ways = append(ways, append(slices.Clone(s.options), "--fd-passing", passing))
+		}
+		return ways
+	}
 	for _, passing := range []string{"tree", "no-unix", "no-sendmsg", "allow"} {
 		for _, keep := range []string{"3", "3:103"} {
 			if passing == "tree" && keep == "3" {
