@@ -2,12 +2,14 @@ package notify
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
+	"os"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/safeexec/safeexec/ofd"
 	"github.com/safeexec/safeexec/seccomp"
 )
 
@@ -302,10 +304,23 @@ func (j *job) readLock() unix.Errno {
 			return errno
 		}
 	}
-	state, err := ofd.StateOf(j.fd)
-	l.already = err != nil || state.Held()
+	l.already = holdsLock(j.fd)
 	j.lock = l
 	return 0
+}
+
+// holdsLock reports whether a lock belongs to the description. What can't be seen counts as held: then nothing is taken back.
+func holdsLock(fd int) bool {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/thread-self/fdinfo/%d", fd))
+	if err != nil {
+		return true
+	}
+	for line := range strings.Lines(string(info)) {
+		if strings.HasPrefix(line, "lock:") && !strings.Contains(line, "POSIX") {
+			return true
+		}
+	}
+	return false
 }
 
 // readRange reads struct flock, or i386's, which has no gaps.
