@@ -1,7 +1,6 @@
 package fdtable
 
-// A failure is an error with words before it, as fmt.Errorf with %w would make it. This package, and the others that the start
-// of a command needs, do without fmt, to be initialised before it: see cmd/safeexec/internal/first.
+// A failure is an error with words before it, as fmt.Errorf with %w would make it, but for any number of errors.
 type failure struct {
 	what   string
 	errors []error

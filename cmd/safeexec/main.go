@@ -5,8 +5,8 @@
 //
 //	safeexec --keep 3 -- command argument...
 //
-// Running a command is in internal/run; internal/first does the plainest runs before main begins. The subcommands have a file
-// each.
+// Running a command is in internal/run; internal/early does the plainest runs before Go's runtime starts. The subcommands
+// have a file each.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/safeexec/safeexec/cmd/safeexec/internal/first"
+	"github.com/safeexec/safeexec/cmd/safeexec/internal/early"
 	"github.com/safeexec/safeexec/cmd/safeexec/internal/run"
 )
 
@@ -35,10 +35,10 @@ func main() {
 
 // start does what the arguments ask for and returns an exit status; when a command takes this process over it doesn't return.
 func start(args []string, stdout, stderr io.Writer) int {
-	if first.Refusal != nil {
-		return run.FailStart(first.Path, first.Refusal, stderr)
+	if path, err := early.Refusal(); err != nil {
+		return run.FailStart(path, err, stderr)
 	}
-	if len(args) > 0 && first.IsSubcommand(args[0]) {
+	if len(args) > 0 && early.IsSubcommand(args[0]) {
 		return runApp(args, stdout, stderr)
 	}
 	o, command, err := run.Parse(args)

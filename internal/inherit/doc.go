@@ -18,11 +18,5 @@ func Signals() (ignored, blocked uint64) { return ignoredAtStart, blockedAtStart
 // leaves out.
 func Environment() []string { return runtimeEnvs() }
 
-// Arguments returns the command line, as os.Args has it once package os has been initialised.
-func Arguments() []string { return runtimeArgs() }
-
 //go:linkname runtimeEnvs syscall.runtime_envs
 func runtimeEnvs() []string
-
-//go:linkname runtimeArgs os.runtime_args
-func runtimeArgs() []string

@@ -4,6 +4,14 @@ package inherit
 
 import _ "unsafe" // for go:linkname
 
+// early is what the hook calls first, where some package has given the variable a value, as package runtime/cgo does with
+// _cgo_init. It gets the arguments, and the stack pointer.
+//
+//go:linkname early safeexecEarly
+var early func(argc int, argv **byte, stack uintptr)
+
+var _ = &early // the hook uses it, in assembly
+
 // Written by the hook, before any other code of the process.
 var ignoredAtStart, blockedAtStart uint64
 

@@ -2,10 +2,23 @@
 
 #include "textflag.h"
 
-// safeexecStartHook runs on the kernel's first stack, before there is a runtime. It asks rt_sigaction for each signal and
-// rt_sigprocmask for the mask. It keeps g, which the runtime has in its register already.
+// safeexecStartHook runs on the kernel's first stack, before there is a runtime. It calls early, asks rt_sigaction for each signal
+// and rt_sigprocmask for the mask. It keeps g, which the runtime has in its register already.
+//
+// Early is called as the func value that it is, in Go's own calling convention: arguments in the first registers and room to spill
+// them, g in its register. The runtime has argc at 24(RSP) and argv at 32(RSP) when it calls this.
 TEXT safeexecStartHook(SB),NOSPLIT|NOFRAME,$0
 	SUB  $48, RSP                   // struct sigaction of the kernel: handler, flags, restorer, mask
+	MOVD R30, 0(RSP)
+	MOVD safeexecEarly(SB), R26
+	CBZ  R26, signals
+	MOVW (48+24)(RSP), R0
+	MOVD (48+32)(RSP), R1
+	MOVD RSP, R2
+	MOVD (R26), R3
+	CALL (R3)
+
+signals:
 	MOVD $1, R19                    // the signal
 	MOVD $0, R20                    // what is ignored
 
@@ -37,5 +50,6 @@ skip:
 	MOVD $8, R3
 	MOVD $135, R8                   // rt_sigprocmask
 	SVC
+	MOVD 0(RSP), R30
 	ADD  $48, RSP
 	RET

@@ -11,7 +11,7 @@ func (c *caller) testClosed(t *testing.T) {
 	const prepare = `mkdir -p tree; cp /bin/touch tree/; ln -sfn /proc/self/fd/7 link; ln -sfn /proc/self/fd/7/touch file
 		printf '#!/proc/self/fd/7/touch ran\n' >script; printf '#!%s/link/touch ran\n' "$PWD" >script2; chmod +x script script2; `
 	for _, options := range []string{"", "--close 2", "--keep 5:2", "--leaks warn 2>/dev/null", "-k 7:6 --close 0"} {
-		for _, branch := range branches[:2] {
+		for _, branch := range branches[:3] {
 			t.Run(branch.name+" "+options, func(t *testing.T) {
 				for _, path := range []string{
 					"/proc/self/fd/7/touch", "/dev/fd/7/touch", "/proc/thread-self/fd/7/touch", "/proc/$$/fd/7/touch",
@@ -21,7 +21,7 @@ func (c *caller) testClosed(t *testing.T) {
 					if kept && !strings.HasPrefix(path, "/proc/self/fd/") && !strings.HasPrefix(path, "/dev/fd/") {
 						continue
 					}
-					r := c.bash(t, prepare+"exec 5>>five 7<tree; exec "+branch.prefix+" $safeexec "+options+" -- "+path+" ran")
+					r := c.bash(t, prepare+"exec 5>>five 7<tree; exec "+branch.prefix+" "+branch.safeexec+" "+options+" -- "+path+" ran")
 					if c.ran() || r.status != 126 && r.status != 127 {
 						t.Errorf("%s: status %d, ran: %v, stderr %q", path, r.status, c.ran(), r.stderr)
 					}
@@ -45,7 +45,7 @@ func (c *caller) testFailedExec(t *testing.T) {
 	for _, options := range []string{
 		"", "--close 2", "--close 0,1,2", "--keep 5:2", "--keep 5:2,2:5", "--keep 2:5", "--keep all", "--no-new-privs", "--die-with-parent",
 	} {
-		for _, branch := range branches[:2] {
+		for _, branch := range branches[:3] {
 			t.Run(branch.name+" "+options, func(t *testing.T) {
 				for _, tt := range []struct {
 					path   string
@@ -60,7 +60,7 @@ func (c *caller) testFailedExec(t *testing.T) {
 					{"./plain", 126, "permission denied"},
 					{"/", 126, "permission denied"},
 				} {
-					r := c.bash(t, prepare+"exec 5>>five 7</; exec "+branch.prefix+" $safeexec "+options+" -- "+tt.path)
+					r := c.bash(t, prepare+"exec 5>>five 7</; exec "+branch.prefix+" "+branch.safeexec+" "+options+" -- "+tt.path)
 					t.Run(tt.path, func(t *testing.T) { c.refused(t, r, tt.status, tt.want) })
 				}
 			})

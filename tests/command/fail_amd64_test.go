@@ -19,7 +19,12 @@ import (
 // failTaskHelper runs a command, and has one of the system calls fail of the task that safeexec executes the program in: the
 // first argument's, counted from 1 (with a minus, close isn't counted). It writes the number of the call to the file "failed". The task
 // is known by its CLONE_VFORK; what Go's runtime does on its other threads isn't touched.
-func failTaskHelper(args []string) int {
+func failTaskHelper(args []string) int { return failCall(args, false) }
+
+// failEarlyHelper does the same with the calls that safeexec makes before Go's runtime starts.
+func failEarlyHelper(args []string) int { return failCall(args, true) }
+
+func failCall(args []string, early bool) int {
 	at, err := strconv.Atoi(args[0])
 	must(err)
 	path, err := exec.LookPath(args[1])
@@ -35,8 +40,12 @@ func failTaskHelper(args []string) int {
 	must(err)
 	must(unix.PtraceSetOptions(process.Pid, unix.PTRACE_O_TRACEVFORK|unix.PTRACE_O_TRACECLONE|unix.PTRACE_O_TRACESYSGOOD|
 		unix.PTRACE_O_TRACEEXEC|unix.PTRACE_O_EXITKILL))
-	must(unix.PtraceCont(process.Pid, 0))
-	return (&tracer{main: process.Pid, at: max(at, -at), skipClose: at < 0, known: map[int]bool{process.Pid: true}}).run()
+	tr := &tracer{main: process.Pid, at: max(at, -at), skipClose: at < 0, known: map[int]bool{process.Pid: true}}
+	if early {
+		tr.task = process.Pid
+	}
+	tr.resume(process.Pid, 0)
+	return tr.run()
 }
 
 // A tracer follows a process's threads until one of them, made by CLONE_VFORK, has become the program.
@@ -82,7 +91,7 @@ func (tr *tracer) stopped(pid int, status unix.WaitStatus) {
 		made, err := unix.PtraceGetEventMsg(pid)
 		must(err)
 		if event == unix.PTRACE_EVENT_VFORK {
-			tr.task = int(made)
+			tr.task, tr.inside = int(made), false
 		}
 		_, waits := tr.known[int(made)]
 		tr.known[int(made)] = true
@@ -138,7 +147,56 @@ func must(err error) {
 	}
 }
 
-func init() { proctest.Helper("fail-task", failTaskHelper) }
+func init() {
+	proctest.Helper("fail-task", failTaskHelper)
+	proctest.Helper("fail-early", failEarlyHelper)
+}
+
+// TestFailEarly has every system call that is made before Go's runtime starts fail once. What only asks is asked again later on,
+// and the command runs as it should; once anything has been changed it must not run.
+func TestFailEarly(t *testing.T) {
+	c := newCaller(t)
+	env := proctest.Environment("fail-early")
+	c.env = append(c.env, "fail_early=env "+env[len(env)-1]+" "+proctest.Program(t))
+	for _, tt := range []struct{ options, asks, acts, table string }{
+		{"", "fcntl fcntl fcntl newfstatat faccessat2 close_range", "close_range execve", standard},
+		{"-k 3", "fcntl fcntl fcntl fcntl newfstatat faccessat2 close_range", "close_range execve", standard + ", 3 a"},
+		{
+			"-k 3:0,4:9", "fcntl fcntl fcntl fcntl fcntl prlimit64 prlimit64 newfstatat faccessat2 close_range",
+			"close_range close_range dup3 dup3 close_range close_range execve", "0 a, 1 out, 2 err, 9 b",
+		},
+		{
+			"--no-new-privs --die-with-parent", "fcntl fcntl fcntl newfstatat faccessat2 close_range",
+			"close_range getppid prctl getppid prctl execve", standard,
+		},
+	} {
+		t.Run(tt.options, func(t *testing.T) {
+			asks := strings.Fields(tt.asks)
+			for i, want := range append(asks, strings.Fields(tt.acts)...) {
+				r := c.bash(t, "PATH=/usr/bin; exec 3<a 4<b 8>&2 <in >out 2>err; "+fmt.Sprintf("$fail_early %d $safeexec", i+1)+" "+tt.options+
+					" -- $table; status=$?; cat err >&8; exit $status")
+				failed, err := os.ReadFile(c.dir + "/failed")
+				if err != nil || callName(string(failed)) != want {
+					t.Fatalf("call %d is %s (%v), want %s", i+1, callName(string(failed)), err, want)
+				}
+				switch {
+				case i < len(asks):
+					if r.status != 0 || r.report != tt.table {
+						t.Errorf("call %d, %s: %v, want the table %q", i+1, want, r, tt.table)
+					}
+				case want == "getppid": // that can't fail; who is another's child by now dies
+					if r.status != 128+int(unix.SIGKILL) || r.report != "" {
+						t.Errorf("call %d, %s: %v", i+1, want, r)
+					}
+				case want == "execve":
+					c.refused(t, r, 126, "input/output error")
+				default:
+					c.refused(t, r, 125, "input/output error")
+				}
+			}
+		})
+	}
+}
 
 // TestFailTask has every system call between the new task's first and the execve fail once: the command must not run.
 func TestFailTask(t *testing.T) {
@@ -152,11 +210,11 @@ func TestFailTask(t *testing.T) {
 		name, start, options string
 		calls                string // that must be among those that failed
 	}{
-		{"in place", "", "", "close_range prlimit64 rt_sigprocmask execve"},
+		{"in place", "", "--leaks close", "close_range prlimit64 rt_sigprocmask execve"},
 		{"a swap", "", "-k 3:4,4:3", "close_range fcntl dup3 close execve"},
 		{"a table of its own", "", "-k 3:2 --close 0", "close_range openat dup3 execve"},
-		{"options", "", "--no-new-privs --die-with-parent", "prctl execve"},
-		{"ignored signals", "$fail_task %d $ignoring $safeexec", "", "rt_sigaction execve"},
+		{"options", "", "--leaks close --no-new-privs --die-with-parent", "prctl execve"},
+		{"ignored signals", "$fail_task %d $ignoring $safeexec", "--leaks close", "rt_sigaction execve"},
 		{"by proc", "$filter close_range=ENOSYS $fail_task -%d $safeexec", "-k 3", "openat fstatfs read execve"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,7 +258,7 @@ func callName(number string) string {
 		"close_range": unix.SYS_CLOSE_RANGE, "prlimit64": unix.SYS_PRLIMIT64, "rt_sigprocmask": unix.SYS_RT_SIGPROCMASK,
 		"rt_sigaction": unix.SYS_RT_SIGACTION, "execve": unix.SYS_EXECVE, "fcntl": unix.SYS_FCNTL, "dup3": unix.SYS_DUP3,
 		"close": unix.SYS_CLOSE, "openat": unix.SYS_OPENAT, "prctl": unix.SYS_PRCTL, "fstatfs": unix.SYS_FSTATFS, "read": unix.SYS_READ,
-		"getppid": unix.SYS_GETPPID,
+		"getppid": unix.SYS_GETPPID, "newfstatat": unix.SYS_NEWFSTATAT, "faccessat2": unix.SYS_FACCESSAT2,
 	} {
 		if number == strconv.Itoa(n) {
 			return name

@@ -74,7 +74,7 @@ try:
     while True: os.set_inheritable(os.dup(f), True)
 except OSError: pass
 os.execv(sys.argv[1], sys.argv[1:])' `, full) // safeexec needs no libraries, which could not be opened
-	for _, branch := range branches[:3] {
+	for _, branch := range branches[:4] {
 		t.Run(branch.name, func(t *testing.T) {
 			for _, tt := range []struct{ options, want string }{
 				{"", standard},
@@ -83,7 +83,7 @@ os.execv(sys.argv[1], sys.argv[1:])' `, full) // safeexec needs no libraries, wh
 				{"-k 30:3,3:30", standard + ", 3 a, 30 a"},
 				{fmt.Sprintf("-k %d", full-1), fmt.Sprintf("%s, %d a", standard, full-1)},
 			} {
-				r := c.bash(t, fmt.Sprintf(fill, branch.prefix)+"$safeexec "+tt.options+" -- $table")
+				r := c.bash(t, fmt.Sprintf(fill, branch.prefix)+branch.safeexec+" "+tt.options+" -- $table")
 				if r.status != 0 || r.report != tt.want {
 					t.Errorf("%q: status %d, table %q, want %q", tt.options, r.status, r.report, tt.want)
 				}
@@ -96,7 +96,7 @@ os.execv(sys.argv[1], sys.argv[1:])' `, full) // safeexec needs no libraries, wh
 func (c *caller) testFailBefore(t *testing.T) {
 	proctest.NeedTool(t, "strace")
 	for _, tt := range []struct{ name, inject, options, want string }{
-		{"no thread", "clone3,clone:error=EAGAIN:when=1+", "--keep 3", ""},
+		{"no thread", "clone3,clone:error=EAGAIN:when=1+", "--leaks close --keep 3", ""},
 		{"the list", "openat:error=EMFILE:when=1+", "--keep all", "--keep all: the inherited descriptors can't be listed"},
 		{"the list", "openat:error=EACCES:when=1+", "--leaks error", "--leaks error: the inherited descriptors can't be listed"},
 	} {

@@ -22,12 +22,17 @@ func TestMain(m *testing.M) {
 	proctest.Helper("table", tableHelper)
 	proctest.Helper("filter", filterHelper)
 	proctest.Helper("nonblocking", nonblockingHelper)
+	proctest.Helper("bare", bareHelper)
 	proctest.Main(m)
 }
 
 // TestCommand builds the binary once, for all that drives it.
 func TestCommand(t *testing.T) {
 	c := newCaller(t)
+	t.Run("EarlyCalls", c.testEarlyCalls)
+	t.Run("EarlyLists", c.testEarlyLists)
+	t.Run("EarlyCallers", c.testEarlyCallers)
+	t.Run("EarlyArguments", c.testEarlyArguments)
 	t.Run("List", c.testList)
 	t.Run("ListRefuses", c.testListRefuses)
 	t.Run("Limits", c.testLimits)
@@ -70,6 +75,7 @@ func newCaller(t *testing.T) *caller {
 		"table="+helper("table")+" report",
 		"filter="+helper("filter"),
 		"nonblocking="+helper("nonblocking"),
+		"bare="+helper("bare"),
 		"python="+python(t))
 	return c
 }
@@ -101,6 +107,10 @@ func python(t *testing.T) string {
 type result struct {
 	stdout, stderr, report string
 	status                 int
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("status %d, stdout %q, stderr %q, report %q", r.status, r.stdout, r.stderr, r.report)
 }
 
 // bash runs a script: $safeexec is the binary, $table a command that reports its table, $filter one that installs a seccomp

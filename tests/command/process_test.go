@@ -14,7 +14,7 @@ import (
 
 // testProcess: safeexec becomes the command. Nothing is forked but the thread that executes it.
 func (c *caller) testProcess(t *testing.T) {
-	for _, options := range []string{"", "--close 2", "-k 3:0"} {
+	for _, options := range []string{"", "--leaks close", "--close 2", "-k 3:0"} {
 		r := c.bash(t, `exec 3<a; echo $$; exec $safeexec `+options+` -- bash -c 'echo $$ $PPID' 3<a`)
 		fields := strings.Fields(r.stdout)
 		if len(fields) != 3 || fields[0] != fields[1] || fields[2] != fmt.Sprint(os.Getpid()) {
@@ -22,7 +22,7 @@ func (c *caller) testProcess(t *testing.T) {
 		}
 	}
 	proctest.NeedTool(t, "strace")
-	for _, options := range []string{"", "--close 2", "-k 3:0", "--leaks warn", "--verbose", "--die-with-parent"} {
+	for _, options := range []string{"--leaks close", "--close 2", "-k 3:2", "--leaks warn", "--verbose", "--leaks close --die-with-parent"} {
 		r := c.bash(t, `exec strace -f -qq -e trace=clone,clone3,fork,vfork -e signal=none -o trace $safeexec `+options+` -- true 3<a; exit $?`)
 		trace, _ := os.ReadFile(filepath.Join(c.dir, "trace"))
 		if r.status != 0 || !strings.Contains(string(trace), "clone") {
@@ -74,7 +74,7 @@ func (c *caller) testSignals(t *testing.T) {
 		"trap '' PIPE INT QUIT HUP TERM USR1 USR2 CHLD TSTP TTIN TTOU URG WINCH IO PWR SYS TRAP",
 		"trap '' 1 2 3 4 5 6 7 8 10 11 12 13 14 15 16 17 18 20 21 22 23 24 25 26 27 28 29 30 31 $(seq 34 64)",
 	} {
-		for _, options := range []string{"", "--close 2", "--leaks warn", "--keep all"} {
+		for _, options := range []string{"", "--leaks close", "--close 2", "--leaks warn", "--keep all"} {
 			direct := c.bash(t, prepare+"; exec "+show)
 			through := c.bash(t, prepare+"; exec $safeexec "+options+" -- "+show)
 			if direct.stdout == "" || direct.stdout != through.stdout {
@@ -85,7 +85,7 @@ func (c *caller) testSignals(t *testing.T) {
 	for _, blocked := range []string{"[]", "[15]", "[1, 2, 10, 13, 15, 17, 23, 34, 35, 64]", "range(1, 65)"} {
 		// 32 and 33 are the C library's: pthread_sigmask leaves them out.
 		python := `$python -c 'import os, signal, sys; signal.pthread_sigmask(signal.SIG_SETMASK, ` + blocked + `); os.execvp(sys.argv[1], sys.argv[1:])' `
-		for _, options := range []string{"", "--close 2"} {
+		for _, options := range []string{"", "--leaks close", "--close 2"} {
 			direct := c.bash(t, "exec "+python+show)
 			through := c.bash(t, "exec "+python+"$safeexec "+options+" -- "+show)
 			if direct.stdout == "" || direct.stdout != through.stdout {
@@ -117,7 +117,7 @@ func (c *caller) testStrings(t *testing.T) {
 		"A=1", "A=2", "noequals", "=leading", "EMPTY=", "", "odd\xffname=\xfe", "MULTI=a=b=c", "NL=a\nb", "PATH=/usr/bin:/bin", "PATH=/nowhere",
 		"GODEBUG=x=1", "GOMAXPROCS=1", "LISTEN_PIDX=1", "MAKEFLAGS=-j",
 	}
-	for _, options := range [][]string{nil, {"--close", "2"}, {"--keep", "all"}, {"--verbose"}, {"--leaks", "warn"}} {
+	for _, options := range [][]string{nil, {"--leaks", "close"}, {"--close", "2"}, {"--keep", "all"}, {"--verbose"}, {"--leaks", "warn"}} {
 		got := c.environment(t, options, env)
 		if !slices.Equal(got, env) {
 			t.Errorf("%q: environment %q, want %q", options, got, env)
@@ -162,11 +162,11 @@ if pid == 0:
     except OSError: print("held")
     os._exit(0)
 os.waitpid(pid, 0)'`
-	for _, branch := range branches[:3] {
+	for _, branch := range branches[:4] {
 		for _, tt := range []struct{ options, want string }{
 			{"-k 3", "held\n"}, {"-k all", "held\n"}, {"-k 3:9,3", "held\n"}, {"--leaks warn -k all", "held\n"},
 		} {
-			r := c.bash(t, lock+branch.prefix+" $safeexec "+tt.options+" -- "+try)
+			r := c.bash(t, lock+branch.prefix+" "+branch.safeexec+" "+tt.options+" -- "+try)
 			if r.stdout != tt.want {
 				t.Errorf("%s %q: the lock is %q, want %q; stderr %q", branch.name, tt.options, r.stdout, tt.want, r.stderr)
 			}

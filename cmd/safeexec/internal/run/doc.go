@@ -10,5 +10,5 @@
 //	supervise.go  staying as the command's parent; terminal.go: job control
 //	report.go   errors: one line, one JSON object, one exit status
 //
-// It knows nothing of help, completion and subcommands. The plainest command lines don't come here: internal/first does them.
+// It knows nothing of help, completion and subcommands. The plainest command lines don't come here: internal/early does them.
 package run
