@@ -17,6 +17,7 @@ func startup(rounds int, p programs) []table {
 		{"bwrap --dev-bind / /", []string{absolute("bwrap"), "--dev-bind", "/", "/"}},
 		{"safeexec", []string{p.safeexec, "--"}},
 		{"safeexec" + again, []string{p.safeexec, "--"}},
+		{"safeexec --leaks close", []string{p.safeexec, "--leaks", "close", "--"}},
 	}
 	t := table{title: "Start-up, added", notes: []string{
 		"Ratios are to the smallest Go program that makes the same calls. Faults are minor page faults of a start.",
