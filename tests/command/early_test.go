@@ -44,6 +44,7 @@ func (c *caller) testEarlyCalls(t *testing.T) {
 		{late + " true", false},
 		{"$safeexec fds", false},
 		{"$safeexec policy --explain dup", false},
+		{"$safeexec doctor 1", false},
 		{"$safeexec check", false},
 		{"$safeexec -k 9 true", false},
 		{"$safeexec -k 3,3 true", false},
