@@ -3,6 +3,8 @@ package container
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -13,22 +15,86 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 )
 
-// decode reads a manifest as the type that it says it is. Fields that the type doesn't have are errors, as are repeated ones.
-func decode(manifest string) (runtime.Object, error) {
-	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), appsv1.AddToScheme(scheme)); err != nil {
-		return nil, err
+// An object is what the tests want to know of a manifest. The spec is a pod's, or for a DaemonSet has one in its template.
+type object struct {
+	Kind     string
+	Metadata metadata
+	Data     map[string]string
+	Spec     struct {
+		podSpec
+		Selector struct{ MatchLabels map[string]string }
+		Template struct {
+			Metadata metadata
+			Spec     podSpec
+		}
 	}
-	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	object, _, err := decoder.Decode([]byte(manifest), nil, nil)
-	return object, err
+}
+
+type metadata struct {
+	Name   string
+	Labels map[string]string
+}
+
+type podSpec struct {
+	SecurityContext            security
+	InitContainers, Containers []podContainer
+	Volumes                    []podVolume
+}
+
+type podVolume struct {
+	Name      string
+	ConfigMap struct{ Name string }
+	HostPath  struct{ Path string }
+}
+
+type podContainer struct {
+	Name, Image     string
+	Command, Args   []string
+	SecurityContext security
+	ReadinessProbe  struct{ Exec struct{ Command []string } }
+	VolumeMounts    []struct {
+		Name, MountPath string
+		ReadOnly        bool
+	}
+}
+
+type security struct {
+	RunAsUser                *int64
+	AllowPrivilegeEscalation *bool
+	ReadOnlyRootFilesystem   bool
+	Capabilities             struct{ Drop []string }
+	SeccompProfile           *struct{ Type, LocalhostProfile string }
+}
+
+var buildDecoder = sync.OnceValues(func() (path string, err error) {
+	path = filepath.Join(scratch, "manifest")
+	if out, err := exec.Command("go", "build", "-o", path, "./manifest").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+// decode decodes manifests strictly, as the types that they say they are.
+func decode(t *testing.T, manifests string) (objects []object, err error) {
+	t.Helper()
+	path, err := buildDecoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := exec.Command(path)
+	decoder.Stdin = strings.NewReader(manifests)
+	var stderr strings.Builder
+	decoder.Stderr = &stderr
+	out, err := decoder.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, stderr.String())
+	}
+	if err := json.Unmarshal(out, &objects); err != nil {
+		t.Fatal(err)
+	}
+	return objects, nil
 }
 
 // fenced returns what stands between the fences of a language in a document.
@@ -49,61 +115,55 @@ func fenced(t *testing.T, document, language string) []string {
 	return blocks
 }
 
-// manifests are the documents of docs/kubernetes.md.
-func manifests(t *testing.T) []string {
+// manifests are those of docs/kubernetes.md.
+func manifests(t *testing.T) string {
 	t.Helper()
-	var all []string
-	for _, block := range fenced(t, "kubernetes.md", "yaml") {
-		all = append(all, strings.Split(block, "---\n")...)
-	}
-	return all
+	return strings.Join(fenced(t, "kubernetes.md", "yaml"), "---\n")
 }
 
 // cluster is what the manifests make, by kind and name.
-func cluster(t *testing.T) map[string]runtime.Object {
+func cluster(t *testing.T) map[string]object {
 	t.Helper()
-	objects := map[string]runtime.Object{}
-	for _, manifest := range manifests(t) {
-		object, err := decode(manifest)
-		if err != nil {
-			t.Fatalf("%v in\n%s", err, manifest)
-		}
-		name := object.(interface{ GetName() string }).GetName()
-		objects[object.GetObjectKind().GroupVersionKind().Kind+" "+name] = object
+	list, err := decode(t, manifests(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := map[string]object{}
+	for _, o := range list {
+		objects[o.Kind+" "+o.Metadata.Name] = o
 	}
 	return objects
 }
 
 func TestManifests(t *testing.T) {
+	programs(t)
 	objects := cluster(t)
 	for _, name := range []string{"Pod server", "Namespace safeexec", "ConfigMap profiles", "DaemonSet profiles", "Pod confined"} {
-		if objects[name] == nil {
+		if objects[name].Kind == "" {
 			t.Errorf("there is no %s", name)
 		}
 	}
 	// The decoder is as strict as it has to be.
 	for _, mistake := range [][2]string{
-		{"mountPath:", "mountpath:"},
-		{"kind: Pod", "kind: Pods"},
-		{"runAsUser: 65534", "runAsUser: nobody"},
+		{"mountPath:", "mountpath:"}, {"kind: Pod", "kind: Pods"}, {"runAsUser: 65534", "runAsUser: nobody"},
 		{"readOnly: true", "readOnly: true\n          readOnly: true"},
 	} {
-		manifest := strings.Replace(manifests(t)[0], mistake[0], mistake[1], 1)
-		if _, err := decode(manifest); err == nil || manifest == manifests(t)[0] {
+		wrong := strings.Replace(manifests(t), mistake[0], mistake[1], 1)
+		if _, err := decode(t, wrong); err == nil || wrong == manifests(t) {
 			t.Errorf("nothing is said about %q", mistake[1])
 		}
 	}
-	set := objects["DaemonSet profiles"].(*appsv1.DaemonSet)
-	if !reflect.DeepEqual(set.Spec.Selector.MatchLabels, set.Spec.Template.Labels) {
-		t.Errorf("the selector is %v and the labels %v", set.Spec.Selector.MatchLabels, set.Spec.Template.Labels)
+	set := objects["DaemonSet profiles"].Spec
+	if len(set.Selector.MatchLabels) == 0 || !maps.Equal(set.Selector.MatchLabels, set.Template.Metadata.Labels) {
+		t.Errorf("the selector is %v and the labels %v", set.Selector.MatchLabels, set.Template.Metadata.Labels)
 	}
-	for _, pod := range []corev1.PodSpec{objects["Pod server"].(*corev1.Pod).Spec, objects["Pod confined"].(*corev1.Pod).Spec, set.Spec.Template.Spec} {
+	for _, pod := range []podSpec{objects["Pod server"].Spec.podSpec, objects["Pod confined"].Spec.podSpec, set.Template.Spec} {
 		mountsVolumes(t, pod)
 	}
 }
 
 // mountsVolumes checks that every mount has its volume, and every volume a mount.
-func mountsVolumes(t *testing.T, pod corev1.PodSpec) {
+func mountsVolumes(t *testing.T, pod podSpec) {
 	t.Helper()
 	mounted := map[string]bool{}
 	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
@@ -124,14 +184,15 @@ func mountsVolumes(t *testing.T, pod corev1.PodSpec) {
 
 // TestManifestsProfile: the profile is what safeexec prints, and lies where the pod looks for it.
 func TestManifestsProfile(t *testing.T) {
+	programs(t)
 	objects := cluster(t)
-	local := *objects["Pod confined"].(*corev1.Pod).Spec.Containers[0].SecurityContext.SeccompProfile.LocalhostProfile
-	config := objects["ConfigMap profiles"].(*corev1.ConfigMap)
-	set := objects["DaemonSet profiles"].(*appsv1.DaemonSet).Spec.Template.Spec
+	local := objects["Pod confined"].Spec.Containers[0].SecurityContext.SeccompProfile.LocalhostProfile
+	config := objects["ConfigMap profiles"]
+	set := objects["DaemonSet profiles"].Spec.Template.Spec
 	if where := volume(t, set, "seccomp").HostPath.Path; where != path.Join("/var/lib/kubelet/seccomp", path.Dir(local)) {
 		t.Errorf("the profiles go to %s, and the pod asks for %s", where, local)
 	}
-	if from := volume(t, set, "profiles").ConfigMap.Name; from != config.Name {
+	if from := volume(t, set, "profiles").ConfigMap.Name; from != config.Metadata.Name {
 		t.Errorf("the profiles come from %s", from)
 	}
 	var has, prints any
@@ -146,15 +207,13 @@ func TestManifestsProfile(t *testing.T) {
 	}
 }
 
-func volume(t *testing.T, pod corev1.PodSpec, name string) corev1.VolumeSource {
+func volume(t *testing.T, pod podSpec, name string) podVolume {
 	t.Helper()
-	for _, v := range pod.Volumes {
-		if v.Name == name {
-			return v.VolumeSource
-		}
+	i := slices.IndexFunc(pod.Volumes, func(v podVolume) bool { return v.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no volume %s", name)
 	}
-	t.Fatalf("there is no volume %s", name)
-	return corev1.VolumeSource{}
+	return pod.Volumes[i]
 }
 
 // TestManifestsRun runs the pods' containers one after the other, as a kubelet would, with directories for the volumes.
@@ -166,7 +225,7 @@ func TestManifestsRun(t *testing.T) {
 	objects := cluster(t)
 
 	n := &node{volumes: map[string]string{"safeexec": open(t)}}
-	server := objects["Pod server"].(*corev1.Pod).Spec
+	server := objects["Pod server"].Spec.podSpec
 	for _, c := range server.InitContainers {
 		if r := n.run(t, server, c); r.status != 0 {
 			t.Fatalf("%s: status %d: %s", c.Name, r.status, r.stderr)
@@ -184,14 +243,14 @@ func TestManifestsRun(t *testing.T) {
 	if err := os.Mkdir(local, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range objects["ConfigMap profiles"].(*corev1.ConfigMap).Data {
+	for name, text := range objects["ConfigMap profiles"].Data {
 		if err := os.WriteFile(filepath.Join(n.volumes["profiles"], name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	n.serve(t, objects["DaemonSet profiles"].(*appsv1.DaemonSet).Spec.Template.Spec)
+	n.serve(t, objects["DaemonSet profiles"].Spec.Template.Spec)
 
-	confined := objects["Pod confined"].(*corev1.Pod).Spec
+	confined := objects["Pod confined"].Spec.podSpec
 	f = read(t, n.run(t, confined, confined.Containers[0]).stdout)
 	f.wantAll(t, found{"uid": "65534", "parent": "0", "capabilities": "0", "seccomp": "2 ok", "flock": "EPERM"})
 }
@@ -216,7 +275,7 @@ type node struct {
 }
 
 // command is podman's call for a container of a pod.
-func (n *node) command(t *testing.T, pod corev1.PodSpec, c corev1.Container, options ...string) *exec.Cmd {
+func (n *node) command(t *testing.T, pod podSpec, c podContainer, options ...string) *exec.Cmd {
 	t.Helper()
 	args := slices.Concat([]string{"run", "--rm", "--network", "none", "--ulimit", "nofile=1024:4096", "--ulimit", "nproc=1000:2000"},
 		entrypoint(c.Command[0]), options)
@@ -232,42 +291,42 @@ func (n *node) command(t *testing.T, pod corev1.PodSpec, c corev1.Container, opt
 }
 
 // security are the options for the security contexts of pod and container.
-func (n *node) security(t *testing.T, pod *corev1.PodSecurityContext, c *corev1.SecurityContext) (options []string) {
+func (n *node) security(t *testing.T, pod, c security) (options []string) {
 	t.Helper()
 	user, profile := c.RunAsUser, c.SeccompProfile
-	if pod != nil && user == nil {
+	if user == nil {
 		user = pod.RunAsUser
 	}
-	if pod != nil && profile == nil {
+	if profile == nil {
 		profile = pod.SeccompProfile
 	}
 	options = append(options, "--user", strconv.FormatInt(*user, 10))
 	if !*c.AllowPrivilegeEscalation {
 		options = append(options, "--security-opt", "no-new-privileges")
 	}
-	if c.ReadOnlyRootFilesystem != nil && *c.ReadOnlyRootFilesystem {
+	if c.ReadOnlyRootFilesystem {
 		options = append(options, "--read-only")
 	}
 	for _, capability := range c.Capabilities.Drop {
-		options = append(options, "--cap-drop", string(capability))
+		options = append(options, "--cap-drop", capability)
 	}
 	switch profile.Type {
-	case corev1.SeccompProfileTypeLocalhost:
-		options = append(options, "--security-opt", "seccomp="+filepath.Join(n.seccomp, *profile.LocalhostProfile))
-	case corev1.SeccompProfileTypeRuntimeDefault: // podman's own
+	case "Localhost":
+		options = append(options, "--security-opt", "seccomp="+filepath.Join(n.seccomp, profile.LocalhostProfile))
+	case "RuntimeDefault": // podman's own
 	default:
 		t.Fatalf("profile %v", profile)
 	}
 	return options
 }
 
-func (n *node) run(t *testing.T, pod corev1.PodSpec, c corev1.Container) result {
+func (n *node) run(t *testing.T, pod podSpec, c podContainer) result {
 	t.Helper()
 	return finish(t, n.command(t, pod, c))
 }
 
 // serve runs the container of a pod until it is ready, and ends it as a kubelet does: at SIGTERM the whole of it goes.
-func (n *node) serve(t *testing.T, pod corev1.PodSpec) {
+func (n *node) serve(t *testing.T, pod podSpec) {
 	t.Helper()
 	const name = "daemon"
 	c := pod.Containers[0]
