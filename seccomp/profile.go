@@ -223,15 +223,19 @@ func (p *profile) setFlags(flags []string) error {
 	return nil
 }
 
-// ociTables are the architectures that runc knows, and the table of calls of each, or none. Calls of the others can't
-// be made on a machine that there is a filter for.
-var ociTables = map[string]int{
-	"SCMP_ARCH_X86_64": machineX86_64, "SCMP_ARCH_X86": machineI386, "SCMP_ARCH_X32": tableX32,
-	"SCMP_ARCH_AARCH64": machineAArch64, "SCMP_ARCH_ARM": machineARM,
-	"SCMP_ARCH_MIPS": none, "SCMP_ARCH_MIPS64": none, "SCMP_ARCH_MIPS64N32": none,
-	"SCMP_ARCH_MIPSEL": none, "SCMP_ARCH_MIPSEL64": none, "SCMP_ARCH_MIPSEL64N32": none,
-	"SCMP_ARCH_PPC": none, "SCMP_ARCH_PPC64": none, "SCMP_ARCH_PPC64LE": none, "SCMP_ARCH_RISCV64": none,
-	"SCMP_ARCH_S390": none, "SCMP_ARCH_S390X": none, "SCMP_ARCH_LOONGARCH64": none,
+// otherArchitectures are those that runc knows and no filter here is for: their calls can't be made on this machine.
+var otherArchitectures = [...]string{
+	"SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32",
+	"SCMP_ARCH_PPC", "SCMP_ARCH_PPC64", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_RISCV64", "SCMP_ARCH_S390", "SCMP_ARCH_S390X",
+	"SCMP_ARCH_LOONGARCH64",
+}
+
+// tableOf finds an architecture's table of calls, none for one of another machine.
+func tableOf(architecture string) (table int, known bool) {
+	if table = slices.IndexFunc(tables[:], func(t callsTable) bool { return t.oci == architecture }); table >= 0 {
+		return table, true
+	}
+	return none, slices.Contains(otherArchitectures[:], architecture)
 }
 
 // tables lists the tables that the profile has rules for: the native one, and what it names beside.
@@ -242,14 +246,14 @@ func (d *profileDocument) tables(arch Arch) ([]int, error) {
 	native := Policy{}.machines(arch)[0]
 	list, named := []int{native}, d.Architectures
 	for i, entry := range d.ArchMap {
-		if table, known := ociTables[entry.Architecture]; !known {
+		if table, known := tableOf(entry.Architecture); !known {
 			return nil, fmt.Errorf("archMap[%d]: there is no architecture %q", i, entry.Architecture)
 		} else if table == native && named == nil {
 			named = append([]string{entry.Architecture}, entry.SubArchitectures...)
 		}
 	}
 	for _, name := range named {
-		table, known := ociTables[name]
+		table, known := tableOf(name)
 		if !known {
 			return nil, fmt.Errorf("architectures: there is no architecture %q", name)
 		}
@@ -383,12 +387,12 @@ func (f actionFields) answer(action string, errnoRet *uint, errnoWord string) (u
 	return 0, fmt.Errorf("%s: there is no action %q", f.action, action)
 }
 
-// profileArches are docker's names for what it runs on, which includes and excludes go by.
-var profileArches = map[Arch]string{AMD64: "amd64", ARM64: "arm64"}
-
 // applies decides includes, all of which must hold, and excludes, none of which may.
 func (e *profileEntry) applies(env ProfileEnv) (bool, error) {
-	arch := profileArches[env.Arch]
+	arch := "amd64" // docker's name for it
+	if env.Arch == ARM64 {
+		arch = "arm64"
+	}
 	newer, err := e.Includes.reached(env.Release)
 	if err != nil {
 		return false, fmt.Errorf("includes: %w", err)

@@ -231,7 +231,7 @@ func TestProfileTooLong(t *testing.T) {
 func TestProfileAgainstItsRules(t *testing.T) {
 	r := rand.New(rand.NewPCG(testSeed(t), 11))
 	matched := 0
-	for range 2000 {
+	for range 800 {
 		p := randomProfile(r, false)
 		for range r.IntN(3) {
 			if tests := randomTests(r, false, false); len(tests) > 0 {

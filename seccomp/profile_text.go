@@ -65,15 +65,27 @@ func (r *tableRule) describe(name string) string {
 	return fmt.Sprintf("%s(%s): %s", name, strings.Join(tests, ", "), answerName(r.answer))
 }
 
-var operatorSigns = map[operator]string{
-	opNE: "!=", opLT: "<", opLE: "<=", opEQ: "==", opGE: ">=", opGT: ">",
+func (o operator) sign() string {
+	switch o {
+	case opNE:
+		return "!="
+	case opLT:
+		return "<"
+	case opLE:
+		return "<="
+	case opGE:
+		return ">="
+	case opGT:
+		return ">"
+	}
+	return "=="
 }
 
 func (c comparison) String() string {
 	if c.op == opMasked {
 		return fmt.Sprintf("argument %d & %#x == %#x", c.argument, c.mask, c.value)
 	}
-	return fmt.Sprintf("argument %d %s %d", c.argument, operatorSigns[c.op], c.value)
+	return fmt.Sprintf("argument %d %s %d", c.argument, c.op.sign(), c.value)
 }
 
 // explain says what would happen to a call, and by which rule.
