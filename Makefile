@@ -8,19 +8,22 @@ BIN     ?= bin
 MANUAL  ?= dist/manual
 # The tag leaves out what urfave/cli would bring for documentation pages, and initialise at every start.
 TAGS    := urfave_cli_no_docs
+# A release's version. Without one it is what the go command takes from git.
+VERSION ?=
+STAMP   := $(if $(VERSION),-buildvcs=false -ldflags '-s -w -X main.release=$(VERSION)')
 
-.PHONY: all build demo test lint unit user test-guard bench soak test-kernels manual install clean
+.PHONY: all build demo test lint unit user test-guard bench soak test-kernels manual deb rpm release test-release install clean
 
 all: build
 
 build: ## bin/safeexec, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -o $(BIN)/safeexec ./cmd/safeexec
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) $(STAMP) -o $(BIN)/safeexec ./cmd/safeexec
 
 # Of the same definitions as --help. They have the binary's version and the last change's date.
 manual: build ## the manual pages, and completion for bash, zsh and fish, in dist/manual
-	SAFEEXEC_MANUAL=$(MANUAL) SAFEEXEC_VERSION=$$($(GO) version -m $(BIN)/safeexec | awk '$$1 == "mod" { print $$3 }') \
-		SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)} \
-		$(GO) run -tags $(TAGS),manual ./cmd/safeexec
+	SAFEEXEC_MANUAL=$(MANUAL) SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || date +%s)} \
+		SAFEEXEC_VERSION=$(or $(VERSION),$$($(GO) version -m $(BIN)/safeexec | awk '$$1 == "mod" { print $$3 }')) \
+		GOOS= GOARCH= $(GO) run -tags $(TAGS),manual ./cmd/safeexec
 
 demo: ## install what is missing, build, and show the main job on a shell with leaked descriptors
 	scripts/need go
@@ -57,6 +60,16 @@ soak: ## 200,000 starts with failures, cancellations and collections under way; 
 test-kernels: ## the tests in guests with other kernels; KERNELS="6.1 7.3" picks some; writes docs/kernels.md
 	scripts/need go kernels
 	scripts/kernels $(KERNELS)
+
+deb rpm: ## a package for Debian or for RPM, of this machine's architecture, in dist
+	ARCHES=$$($(GO) env GOARCH) scripts/release dist/$@ $@
+
+release: ## what is published, for amd64 and arm64: archives, packages, lists of contents and checksums, in dist/release
+	rm -rf dist/release
+	scripts/release dist/release
+
+test-release: ## build the release twice, differently, and compare
+	scripts/test-release
 
 install: manual ## the binary, the manual pages and the completions, below DESTDIR and PREFIX
 	install -D -m 755 $(BIN)/safeexec $(DESTDIR)$(PREFIX)/bin/safeexec

@@ -121,8 +121,14 @@ func subcommands() []*cli.Command {
 	return []*cli.Command{fdsCommand(), policyCommand(), doctorCommand(), checkCommand()}
 }
 
-// moduleVersion is what the go command recorded in the binary.
+// release is the version that a release was built as (-ldflags -X).
+var release string
+
+// moduleVersion is the release, or what the go command recorded in the binary.
 func moduleVersion() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
