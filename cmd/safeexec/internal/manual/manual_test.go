@@ -93,8 +93,9 @@ func TestRoff(t *testing.T) {
 	}
 }
 
+// sample has some of the options with all that can be said of one; the rest are there because the page speaks of them.
 func sample() Command {
-	return Command{Summary: "run", Synopsis: []string{"safeexec command"}, Options: []Option{
+	c := Command{Summary: "run", Synopsis: []string{"safeexec command"}, Options: []Option{
 		{Names: []string{"--keep", "-k"}, Value: "LIST", Text: "pass the <LIST>"},
 		{Names: []string{"--private"}, Value: "LIST", Text: "it's"},
 		{Names: []string{"--close"}, Value: "LIST", Text: "c"},
@@ -103,9 +104,15 @@ func sample() Command {
 		{Names: []string{"--leaks"}, Value: "MODE", Text: "l"},
 		{Names: []string{"--deny"}, Value: "OPS", Text: "d"},
 		{Names: []string{"--on-violation"}, Value: "ACTION", Text: "v"},
-		{Names: []string{"--supervise"}, Text: "s"},
 		{Names: []string{"--json-status-fd"}, Value: "N", Text: "n"},
 	}}
+	for _, option := range run.Table {
+		name := "--" + option.Name
+		if !slices.ContainsFunc(c.Options, func(o Option) bool { return o.Names[0] == name }) {
+			c.Options = append(c.Options, Option{Names: []string{name}, Text: "r"})
+		}
+	}
+	return c
 }
 
 // whole has the options besides that the page of the command has prose for.
