@@ -145,7 +145,9 @@ func TestManifests(t *testing.T) {
 	}
 	// The decoder is as strict as it has to be.
 	for _, mistake := range [][2]string{
-		{"mountPath:", "mountpath:"}, {"kind: Pod", "kind: Pods"}, {"runAsUser: 65534", "runAsUser: nobody"},
+		{"mountPath:", "mountpath:"},
+		{"kind: Pod", "kind: Pods"},
+		{"runAsUser: 65534", "runAsUser: nobody"},
 		{"readOnly: true", "readOnly: true\n          readOnly: true"},
 	} {
 		wrong := strings.Replace(manifests(t), mistake[0], mistake[1], 1)
