@@ -1,6 +1,6 @@
 // Bench compares safeexec and its packages with what else there is, all in one run, and draws charts into docs.
 //
-//	go run ./bench [-only startup,closing,spawn,ofd,seccomp] [-rounds N] [-docs DIR]
+//	go run ./bench [-only startup,closing,spawn,ofd,shared,seccomp,relay] [-rounds N] [-docs DIR]
 //
 // docs/benchmarks.md says how each number is made.
 package main
@@ -32,6 +32,7 @@ var parts = []part{
 	{"shared", "Who shares what, on a busy machine", listing},
 	{"seccomp", "Filters and guards", filtering},
 	{"supervise", "A parent that stays", supervising},
+	{"relay", "Carrying bytes between two programs", relaying},
 }
 
 func main() {

@@ -18,6 +18,7 @@ type programs struct {
 	wrap        string // closes in the way named, then becomes the command; static, without libc
 	spawn       string // starts programs by posix_spawn or vfork, in C
 	crowd       string // many processes with many descriptors
+	pour        string // writes so many bytes
 	python      string // the same by subprocess: a script
 	minimal     string // the smallest Go program that does what safeexec does
 	nothing     string // the same without the closing
@@ -35,6 +36,7 @@ func build(dir, safeexec string) programs {
 	p.wrap = gcc("wrap", bare...)
 	p.spawn = gcc("spawn", "-pthread")
 	p.crowd = gcc("crowd")
+	p.pour = gcc("pour")
 	p.python = filepath.Join(dir, "c/spawn.py")
 
 	golang := func(name string, flags ...string) string {
