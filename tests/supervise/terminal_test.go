@@ -22,6 +22,10 @@ var binary string
 func TestMain(m *testing.M) {
 	proctest.Helper("shell", shell)
 	proctest.Helper("typist", typist)
+	proctest.Helper("relay-copy", relayCopy)
+	proctest.Helper("relay-die", relayDie)
+	proctest.Helper("relay-witness", relayWitness)
+	proctest.Helper("relay-list", relayList)
 	proctest.Main(m)
 }
 
@@ -73,7 +77,9 @@ func shell(args []string) int {
 		fmt.Fprintf(out, "stopped by %v\n", unix.SignalName(status.StopSignal()))
 		var word string
 		fmt.Fscan(os.NewFile(4, "go"), &word)
-		unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pid)
+		if word != "background" {
+			unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pid)
+		}
 		unix.Kill(-pid, unix.SIGCONT)
 	}
 }
@@ -90,7 +96,7 @@ func typist(args []string) int {
 		fmt.Println("ready")
 		for sig := range got {
 			fmt.Println("got", unix.SignalName(sig.(syscall.Signal)))
-			if sig == unix.SIGUSR1 {
+			if sig == unix.SIGUSR1 || sig == unix.SIGHUP {
 				return 0
 			}
 		}
@@ -110,7 +116,8 @@ type session struct {
 	lines    *bufio.Reader
 }
 
-func open(t *testing.T, options []string, args ...string) *session {
+// openTerminal opens a pseudo-terminal: its keyboard and screen, and what programs see.
+func openTerminal(t *testing.T) (master, tty *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -128,10 +135,17 @@ func open(t *testing.T, options []string, args ...string) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tty, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	tty, err = os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { master.Close(); tty.Close() })
+	return master, tty
+}
+
+func open(t *testing.T, options []string, args ...string) *session {
+	t.Helper()
+	master, tty := openTerminal(t)
 	outRead, outWrite, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -206,54 +220,58 @@ func (s *session) expect(lines ...string) {
 // One command that is stopped and continued by a shell, several times, in the job's group and in its own.
 func jobControl(t *testing.T) {
 	for _, options := range [][]string{{"--supervise"}, {"--supervise", "--forward-to-group"}} {
-		t.Run(strings.Join(options, " "), func(t *testing.T) {
-			s := open(t, options)
-			s.expect("ready")
-			s.press("one\n")
-			s.expect("read one")
-			for range 3 {
-				s.press("\x1a")
-				s.expect("stopped by SIGTSTP")
-				s.goOn()
-				s.press("more\n")
-				s.expect("read more")
-			}
-			s.press("\x04")
-			s.expect("ended 5, terminal back: true")
-		})
+		t.Run(strings.Join(options, " "), func(t *testing.T) { controlled(t, options) })
 	}
+}
+
+func controlled(t *testing.T, options []string) {
+	s := open(t, options)
+	s.expect("ready")
+	s.press("one\n")
+	s.expect("read one")
+	for range 3 {
+		s.press("\x1a")
+		s.expect("stopped by SIGTSTP")
+		s.goOn()
+		s.press("more\n")
+		s.expect("read more")
+	}
+	s.press("\x04")
+	s.expect("ended 5, terminal back: true")
 }
 
 // What the terminal sends to the group arrives once.
 func once(t *testing.T) {
 	for _, options := range [][]string{{"--supervise"}, {"--supervise", "--forward-to-group"}} {
-		t.Run(strings.Join(options, " "), func(t *testing.T) {
-			s := open(t, options, "2", "3", "10", "28")
-			s.expect("ready")
-			s.press("\x03")
-			s.expect("got SIGINT")
-			s.press("\x1c")
-			s.expect("got SIGQUIT")
-			size := unix.Winsize{Row: 11, Col: 22}
-			if err := control(s.keyboard, func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &size) }); err != nil {
-				t.Fatal(err)
-			}
-			s.expect("got SIGWINCH")
-			var group int
-			err := control(s.keyboard, func(fd int) (err error) {
-				group, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-				return err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			// safeexec, or the command itself where it has the terminal: what came twice would come before this.
-			if err := unix.Kill(group, unix.SIGUSR1); err != nil {
-				t.Fatal(err)
-			}
-			s.expect("got SIGUSR1", "ended 0, terminal back: true")
-		})
+		t.Run(strings.Join(options, " "), func(t *testing.T) { receivedOnce(t, options) })
 	}
+}
+
+func receivedOnce(t *testing.T, options []string) {
+	s := open(t, options, "2", "3", "10", "28")
+	s.expect("ready")
+	s.press("\x03")
+	s.expect("got SIGINT")
+	s.press("\x1c")
+	s.expect("got SIGQUIT")
+	size := unix.Winsize{Row: 11, Col: 22}
+	if err := control(s.keyboard, func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &size) }); err != nil {
+		t.Fatal(err)
+	}
+	s.expect("got SIGWINCH")
+	var group int
+	err := control(s.keyboard, func(fd int) (err error) {
+		group, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// safeexec, or the command itself where it has the terminal: what came twice would come before this.
+	if err := unix.Kill(group, unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	s.expect("got SIGUSR1", "ended 0, terminal back: true")
 }
 
 // Without a handler the keys end the command, and the status says by which.

@@ -33,6 +33,7 @@ func TestParse(t *testing.T) {
 		{"--keep 3 true", "true", "3", ""},
 		{"--keep=3,4:5 --keep all -k 7-9 true", "true", "3 4:5 all 7-9", ""},
 		{"--keep 3 -- --keep 4", "--keep 4", "3", ""},
+		{"-k 3 -r 0-2 --relay 4:5 -r=6 true", "true", "3", ""},
 		{"true --keep 3", "true --keep 3", "", ""},
 		{"--keep 3 fds", "fds", "3", ""},
 		{"-- -- x", "-- x", "", ""},
@@ -90,6 +91,9 @@ func TestParseRefuses(t *testing.T) {
 	for args, want := range map[string]string{
 		"--keep":                      "--keep needs a value",
 		"-k":                          "-k needs a value",
+		"--relay":                     "--relay needs a value",
+		"-r x y":                      `-r: "x" is not a descriptor number`,
+		"--relay= x":                  "--relay: the list is empty",
 		"--keep= x":                   "--keep: the list is empty",
 		"--keep x y":                  `--keep: "x" is not a descriptor number`,
 		"-kx y":                       `-k: "x" is not a descriptor number`,

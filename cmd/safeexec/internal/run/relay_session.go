@@ -2,8 +2,11 @@ package run
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,32 +60,53 @@ func (s *session) name() string {
 
 // sessionOf returns the session that a host started this process for, if one did. Its descriptors aren't the command's.
 func sessionOf(name string) *session {
-	rest, ok := strings.CutPrefix(name, sessionName+" ")
-	if !ok {
+	s := parseSession(name)
+	if s == nil {
 		return nil
-	}
-	s := &session{far: map[int]int{}}
-	words := strings.Fields(rest)
-	if len(words) < 4 {
-		return nil
-	}
-	if _, err := fmt.Sscan(strings.Join(words[:4], " "), &s.control, &s.tty, &s.callers, &s.foreground); err != nil {
-		return nil
-	}
-	for _, word := range words[4:] {
-		var number, fd int
-		if _, err := fmt.Sscanf(word, "%d=%d", &number, &fd); err != nil {
-			return nil
-		}
-		s.far[number] = fd
 	}
 	for _, fd := range s.descriptors() {
-		if fd < 3 || !fdtable.Inherited(fd) {
+		if !fdtable.Inherited(fd) {
 			return nil
 		}
 	}
 	for _, fd := range s.descriptors() {
 		unix.CloseOnExec(fd)
+	}
+	return s
+}
+
+// parseSession reads what name wrote; nil stands for anything else.
+func parseSession(name string) *session {
+	rest, ok := strings.CutPrefix(name, sessionName+" ")
+	if !ok {
+		return nil
+	}
+	words := strings.Fields(rest)
+	if len(words) < 4 {
+		return nil
+	}
+	s := &session{far: map[int]int{}}
+	var errs [4]error
+	s.control, errs[0] = strconv.Atoi(words[0])
+	s.tty, errs[1] = strconv.Atoi(words[1])
+	s.callers, errs[2] = strconv.Atoi(words[2])
+	s.foreground, errs[3] = strconv.ParseBool(words[3])
+	for _, word := range words[4:] {
+		left, right, _ := strings.Cut(word, "=")
+		number, err1 := strconv.Atoi(left)
+		fd, err2 := strconv.Atoi(right)
+		if err := cmp.Or(err1, err2); err != nil {
+			return nil
+		}
+		s.far[number] = fd
+	}
+	if errors.Join(errs[:]...) != nil {
+		return nil
+	}
+	for _, fd := range s.descriptors() {
+		if fd < 3 {
+			return nil
+		}
 	}
 	return s
 }
