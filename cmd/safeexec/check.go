@@ -13,7 +13,7 @@ import (
 
 // stdioNote is true on every kernel, and so no probe's business.
 const stdioNote = "a 0, 1 or 2 that the caller left closed is /dev/null in the command: " +
-	"Go's runtime opens it before any code of ours runs"
+	"Go's runtime opens it when it starts"
 
 // checkCommand says what this kernel and this container offer, and what that means for the promises.
 func checkCommand() *cli.Command {
