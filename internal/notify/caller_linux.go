@@ -4,20 +4,42 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // A caller is the thread that waits for an answer. What is found out about it holds as long as it waits: only then is the
-// number of the thread still its own.
+// number of the thread still its own. So waits is asked after every look, before what was seen counts: by holding up a copy of
+// its memory a caller could otherwise wait until somebody with more rights has its number.
 type caller struct {
 	tid   int
 	moves *moves
+	waits func() bool
+}
+
+// ownProc reports whether /proc is of this process's PID namespace: with another one's, the number of a thread is somebody
+// else's there.
+var ownProc = sync.OnceValue(func() bool {
+	text, err := os.ReadFile("/proc/self/status")
+	fields := statusFields(string(text))
+	numbers, nested := fields["NSpid"]
+	if !nested { // a kernel without PID namespaces
+		numbers = fields["Pid"]
+	}
+	return err == nil && numbers == strconv.Itoa(os.Getpid())
+})
+
+// file is the path of one of the thread's files in /proc, or of none.
+func (c caller) file(name string) string {
+	if !ownProc() {
+		return ""
+	}
+	return fmt.Sprintf("/proc/%d/%s", c.tid, name)
 }
 
 // moves are the copies from and to callers' memory that are under way. One that a caller holds up can't be called back, not even when
@@ -109,21 +131,28 @@ func (c caller) leader() (int, error) {
 
 // status is /proc/TID/status.
 func (c caller) status() (map[string]string, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.tid))
+	text, err := os.ReadFile(c.file("status"))
+	if err == nil && !c.waits() {
+		err = unix.ESRCH
+	}
 	if err != nil {
 		return nil, err
 	}
+	return statusFields(string(text)), nil
+}
+
+func statusFields(text string) map[string]string {
 	fields := map[string]string{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(line, ":")
 		fields[name] = strings.TrimSpace(value)
 	}
-	return fields, nil
+	return fields
 }
 
 // program is the name that the thread goes by.
 func (c caller) program() string {
-	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", c.tid))
+	name, err := os.ReadFile(c.file("comm"))
 	if err != nil {
 		return "?"
 	}
@@ -139,32 +168,67 @@ func (c caller) process() (int, error) {
 	return strconv.Atoi(status["Tgid"])
 }
 
+// kill ends the caller's process.
+func (c caller) kill() {
+	pid, err := c.process()
+	if err != nil {
+		return
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(pidfd)
+	if c.waits() { // so the number was its
+		unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+	}
+}
+
 // read copies the caller's memory. That may take as long as the caller likes: a page of it may be of a file system or a
 // userfaultfd that the caller serves.
 func (c caller) read(from uint64, to []byte) unix.Errno {
-	return c.move(unix.SYS_PROCESS_VM_READV, from, to)
+	return c.move(func() (int, error) {
+		local := []unix.Iovec{{Base: &to[0], Len: uint64(len(to))}}
+		n, err := unix.ProcessVMReadv(c.tid, local, []unix.RemoteIovec{{Base: uintptr(from), Len: len(to)}}, 0)
+		if err == nil && !c.waits() {
+			err = unix.EPERM // it may have been another's
+		}
+		return n, err
+	}, len(to))
 }
 
+// write copies to the caller's memory. Once the file is open it belongs to that memory, whoever gets the thread's number.
 func (c caller) write(to uint64, from []byte) unix.Errno {
-	return c.move(unix.SYS_PROCESS_VM_WRITEV, to, from)
+	return c.move(func() (int, error) {
+		memory, err := unix.Open(c.file("mem"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return 0, err
+		}
+		defer unix.Close(memory)
+		if !c.waits() {
+			return 0, unix.EPERM
+		}
+		n, err := unix.Pwrite(memory, from, int64(to))
+		if err == unix.EIO || err == unix.EINVAL { // no such address
+			err = unix.EFAULT
+		}
+		return n, err
+	}, len(from))
 }
 
-func (c caller) move(trap uintptr, there uint64, here []byte) unix.Errno {
-	if len(here) == 0 {
+func (c caller) move(do func() (int, error), length int) unix.Errno {
+	if length == 0 {
 		return 0
 	}
 	if !c.moves.begin(c.tid) {
 		return unix.EPERM
 	}
 	defer c.moves.end(c.tid)
-	local := unix.Iovec{Base: &here[0], Len: uint64(len(here))}
-	remote := unix.RemoteIovec{Base: uintptr(there), Len: len(here)}
-	n, _, errno := unix.Syscall6(trap, uintptr(c.tid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
-	runtime.KeepAlive(here)
+	n, err := do()
 	switch {
-	case errno != 0 && errno != unix.EFAULT:
+	case err != nil && err != unix.EFAULT:
 		return unix.EPERM
-	case errno != 0 || int(n) != len(here):
+	case err != nil || n != length:
 		return unix.EFAULT
 	}
 	return 0
@@ -179,11 +243,14 @@ func (c caller) translate(id int32) (int32, unix.Errno) {
 	if group {
 		id = -id
 	}
-	namespace, err := unix.Open(fmt.Sprintf("/proc/%d/ns/pid", c.tid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	namespace, err := unix.Open(c.file("ns/pid"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, unix.EPERM
 	}
 	defer unix.Close(namespace)
+	if !c.waits() {
+		return 0, unix.EPERM
+	}
 	// Linux 6.11. Before, there is no telling.
 	ours, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(namespace), unix.NS_GET_PID_FROM_PIDNS, uintptr(id))
 	switch {
@@ -198,8 +265,8 @@ func (c caller) translate(id int32) (int32, unix.Errno) {
 }
 
 func (c caller) sharesNamespace(kind string) bool {
-	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", c.tid, kind))
-	if err != nil {
+	theirs, err := os.Readlink(c.file("ns/" + kind))
+	if err != nil || !c.waits() {
 		return false
 	}
 	ours, err := os.Readlink("/proc/thread-self/ns/" + kind)
@@ -208,94 +275,124 @@ func (c caller) sharesNamespace(kind string) bool {
 
 // credentials are what the kernel would have gone by, had the caller done it itself.
 type credentials struct {
-	user, effective int
-	capabilities    uint64
-	foreign         bool // what it may is of another user namespace, and counts for nothing here
-	odd             bool // the user for files is another one
+	users        [4]int // real, effective, saved, for files
+	capabilities uint64 // those that count here: none of another user namespace
 }
 
-func (c caller) credentials() (credentials, error) {
+func (c caller) credentials() (found credentials, err error) {
 	status, err := c.status()
 	if err != nil {
-		return credentials{}, err
+		return found, err
 	}
-	var users [4]int // real, effective, saved, for files
-	for i, word := range strings.Fields(status["Uid"]) {
-		if i < len(users) {
-			if users[i], err = strconv.Atoi(word); err != nil {
-				return credentials{}, err
-			}
+	words := strings.Fields(status["Uid"])
+	if len(words) != len(found.users) {
+		return found, unix.EINVAL
+	}
+	for i, word := range words {
+		if found.users[i], err = strconv.Atoi(word); err != nil {
+			return found, err
 		}
 	}
-	capabilities, err := strconv.ParseUint(status["CapEff"], 16, 64)
-	if err != nil {
-		return credentials{}, err
+	if found.capabilities, err = strconv.ParseUint(status["CapEff"], 16, 64); err != nil {
+		return found, err
 	}
-	found := credentials{
-		user: users[0], effective: users[1], capabilities: capabilities, foreign: !c.sharesNamespace("user"), odd: users[3] != users[1],
-	}
-	if found.foreign {
+	if !c.sharesNamespace("user") {
 		found.capabilities = 0
 	}
 	return found, nil
 }
 
-// as does something with the caller's user and no more capabilities than it has. It is refused where this process can't become like
-// the caller.
+// as does something with the caller's effective user and no more capabilities than it has. It is refused where this process
+// can't become like the caller.
 func (c caller) as(do func() unix.Errno) unix.Errno {
 	want, err := c.credentials()
-	if err != nil || want.odd {
+	if err != nil || want.users[3] != want.users[1] {
 		return unix.EPERM
 	}
-	runtime.LockOSThread()
-	back, errno := want.wear()
-	if errno == 0 {
-		errno = do()
+	change, err := want.change()
+	switch {
+	case err != nil:
+		return unix.EPERM
+	case change == nil:
+		return do()
 	}
-	if !back() {
-		// This thread isn't what it was. It ends with the goroutine, because it stays locked to it.
-		runtime.Goexit()
-	}
-	runtime.UnlockOSThread()
-	return errno
+	done := make(chan unix.Errno, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if change.make() != nil {
+			done <- unix.EPERM
+			return
+		}
+		done <- do()
+	}()
+	return <-done
 }
 
-// wear changes the calling thread, and returns what undoes that.
-func (want credentials) wear() (back func() bool, errno unix.Errno) {
+// A change is what makes a thread like the caller.
+type change struct {
+	user, effective int // or -1
+	capabilities    [2]unix.CapUserData
+}
+
+// change returns nil when there is nothing to change.
+//
+// The real user becomes one that the caller isn't: whoever is a thread's real or saved user may send it signals, also SIGKILL,
+// which ends all threads (kill(2)). What this process sets an owner with is then good for signals to the effective user's processes.
+func (want *credentials) change() (*change, error) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var now, lowered [2]unix.CapUserData
+	var now [2]unix.CapUserData
 	if err := unix.Capget(&header, &now[0]); err != nil {
-		return func() bool { return true }, unix.EPERM
+		return nil, err
 	}
-	user, effective := unix.Getuid(), unix.Geteuid()
-	changeUser := want.user != user || want.effective != effective
-	lowered = now
-	lowered[0].Effective &= uint32(want.capabilities)
-	lowered[1].Effective &= uint32(want.capabilities >> 32)
-	if !changeUser && lowered == now {
-		return func() bool { return true }, 0
-	}
-	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	back = func() bool {
-		ok := !changeUser || setUsers(user, effective) == 0
-		ok = ok && unix.Capset(&header, &now[0]) == nil
-		if dumpable == 1 {
-			unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	to := &change{user: -1, effective: -1, capabilities: now}
+	to.capabilities[0].Effective &= uint32(want.capabilities)
+	to.capabilities[1].Effective &= uint32(want.capabilities >> 32)
+	if want.users[0] == unix.Getuid() && want.users[1] == unix.Geteuid() {
+		if to.capabilities == now {
+			return nil, nil
 		}
-		return ok
+		return to, nil
 	}
-	if changeUser && setUsers(want.user, want.effective) != 0 {
-		return back, unix.EPERM
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return nil, err
+	}
+	to.user, to.effective = highestUser(string(text)), want.users[1]
+	if slices.Contains(want.users[:], to.user) {
+		return nil, unix.EPERM
+	}
+	return to, nil
+}
+
+// highestUser is the last user that a mapping has. Hardly anybody is that.
+func highestUser(mapping string) int {
+	highest := 0
+	for line := range strings.Lines(mapping) {
+		var first, outside, count int
+		if n, _ := fmt.Sscan(line, &first, &outside, &count); n == 3 {
+			highest = max(highest, first+count-1)
+		}
+	}
+	return highest
+}
+
+// changing is held while the process may have become undumpable, for which any change of a thread's credentials is enough.
+var changing sync.Mutex
+
+// make changes the calling thread alone, which package unix's Setresuid doesn't. Its saved user stays.
+func (to *change) make() error {
+	changing.Lock()
+	defer changing.Unlock()
+	if dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err == nil && dumpable == 1 {
+		defer unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	}
+	if to.effective >= 0 {
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(to.user), uintptr(to.effective), ^uintptr(0))
+		if errno != 0 {
+			return errno
+		}
 	}
 	// Changing the user has changed the capabilities too: never up to more than this.
-	if unix.Capset(&header, &lowered[0]) != nil {
-		return back, unix.EPERM
-	}
-	return back, 0
-}
-
-// setUsers changes the calling thread alone, which package unix's Setresuid doesn't. The saved user stays: it is the way back.
-func setUsers(user, effective int) unix.Errno {
-	_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(user), uintptr(effective), ^uintptr(0))
-	return errno
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	return unix.Capset(&header, &to.capabilities[0])
 }

@@ -109,8 +109,14 @@ func (g *Guard) Descriptors() []int {
 	return fds
 }
 
-// Close gives up what New and Listen took. Calls that are asked about fail with ENOSYS from then on.
+// Close gives up what New and Listen took, when nobody works with that any more. Calls that are asked about fail with ENOSYS from
+// then on.
 func (g *Guard) Close() {
+	g.mu.Lock()
+	for g.workers+g.waiting > 0 {
+		g.fewer.Wait()
+	}
+	g.mu.Unlock()
 	for _, fd := range g.Descriptors() {
 		unix.Close(fd)
 	}
@@ -169,15 +175,15 @@ func (g *Guard) closed(q *question) {
 // answer finds out what a call is about, and refuses it or does it.
 func (g *Guard) answer(q *question) {
 	call := q.Call()
-	c := caller{int(q.tid), g.moves}
+	c := caller{int(q.tid), g.moves, func() bool { return g.listener.waits(q) }}
 	deed := deedOf(call)
 	if q.tid == 0 {
-		g.refuse(q, unix.EPERM) // of another PID namespace than ours or one below it
+		g.unseen(q, unix.EPERM) // of another PID namespace than ours or one below it
 		return
 	}
 	fd, errno := c.copyOf(int(int32(call.Arguments[0])))
 	if errno != 0 {
-		g.refuse(q, errno)
+		g.unseen(q, errno)
 		return
 	}
 	defer func() {
@@ -192,15 +198,14 @@ func (g *Guard) answer(q *question) {
 	}
 	found, err := g.watch.find(fd)
 	if err != nil {
-		g.refuse(q, unix.EPERM)
+		g.unseen(q, unix.EPERM)
 		return
 	}
 	if g.learning {
 		if found != nil {
 			g.tell(c, call, found, deed.operations(call), "carried out")
 		}
-		g.listener.goOn(q)
-		g.closed(q)
+		g.goOn(q)
 		return
 	}
 	if found != nil && found.Operations&deed.operations(call) != 0 {
@@ -208,22 +213,44 @@ func (g *Guard) answer(q *question) {
 			return
 		}
 	}
-	done := false
-	defer func() {
-		if !done { // the goroutine ends, because its thread is spoilt
-			g.refuse(q, unix.EPERM)
-		}
-	}()
 	j := &job{caller: c, deed: deed, call: call, fd: fd}
 	value, errno, again := j.perform()
-	done = true
+	if again && !g.mayWait() {
+		errno, again = unix.ENOLCK, false
+	}
 	if again {
 		fd = -1 // it goes along
-		g.count(&g.waiting, 1)
 		go g.waitForLock(q, j)
 		return
 	}
 	g.reply(q, j, value, errno)
+}
+
+// unseen answers for a call whose description couldn't be looked at.
+func (g *Guard) unseen(q *question, errno unix.Errno) {
+	if g.learning {
+		g.goOn(q)
+		return
+	}
+	g.refuse(q, errno)
+}
+
+func (g *Guard) goOn(q *question) {
+	g.listener.goOn(q)
+	g.closed(q)
+}
+
+// maxWaiting bounds who waits for locks at a time: each takes a descriptor, and a thread if its file system holds it up.
+const maxWaiting = 1000
+
+func (g *Guard) mayWait() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waiting >= maxWaiting {
+		return false
+	}
+	g.waiting++
+	return true
 }
 
 // violation does what is to happen when a guarded description would be changed. It reports whether that is all: with Log
@@ -251,9 +278,7 @@ func (g *Guard) violation(q *question, c caller, call seccomp.Call, d *watched, 
 	}
 	g.tell(c, call, d, ops, result)
 	if result == "killed" {
-		if pid, err := c.process(); err == nil && g.listener.waits(q) {
-			unix.Kill(pid, unix.SIGKILL)
-		}
+		c.kill()
 	}
 	g.refuse(q, errno)
 	return true
@@ -322,6 +347,7 @@ type state struct {
 	Listener int
 	Watch    *watch
 	Action   seccomp.Action
+	Learning bool
 	Open     []openQuestion
 }
 
@@ -348,7 +374,7 @@ func (g *Guard) HandOver() ([]byte, error) {
 	for g.workers+g.waiting > 0 && time.Now().Before(deadline) {
 		g.fewer.Wait()
 	}
-	s := state{Listener: int(g.listener), Watch: g.watch, Action: g.action}
+	s := state{Listener: int(g.listener), Watch: g.watch, Action: g.action, Learning: g.learning}
 	for _, q := range g.open {
 		s.Open = append(s.Open, openQuestion{q.id, q.tid, q.call.number, q.call.audit, q.call.arguments})
 	}
@@ -361,7 +387,7 @@ func Resume(text []byte) (*Guard, error) {
 	if err := json.Unmarshal(text, &s); err != nil {
 		return nil, err
 	}
-	g := &Guard{listener: listener(s.Listener), watch: s.Watch, action: s.Action}
+	g := &Guard{listener: listener(s.Listener), watch: s.Watch, action: s.Action, learning: s.Learning}
 	if err := g.prepare(); err != nil {
 		return nil, err
 	}

@@ -30,11 +30,11 @@ func (j *job) perform() (value int64, errno unix.Errno, again bool) {
 	case setFlags:
 		return 0, j.setFlags(int(argument)), false
 	case setNonblock:
-		return 0, j.pointed(fionbio, false), false
+		return 0, j.setNonblock(), false
 	case setAsync:
 		return 0, j.setAsync(), false
 	case soundNonblock:
-		return 0, fcntl(unix.SYS_IOCTL, j.fd, dspNonblock, argument), false
+		return 0, j.soundNonblock(), false
 	case queueFlags:
 		return 0, j.queueFlags(), false
 	case setOwner:
@@ -42,7 +42,7 @@ func (j *job) perform() (value int64, errno unix.Errno, again bool) {
 	case setOwnerEx:
 		return 0, j.setOwnerEx(), false
 	case setOwnerIoctl:
-		return 0, j.pointed(uintptr(j.call.Arguments[1]&0xffffffff), true), false
+		return 0, j.setOwnerIoctl(), false
 	case setSignal:
 		return 0, j.setSignal(argument), false
 	case lockFile, lockRange:
@@ -67,39 +67,58 @@ func fcntl(trap uintptr, fd int, command uintptr, argument uint64) unix.Errno {
 	return errno
 }
 
-// setFlags: O_NOATIME depends on who asks, and with O_ASYNC a terminal takes an owner.
+// setFlags: O_NOATIME depends on who asks, and with O_ASYNC a terminal takes an owner. Whether the flag is new isn't asked: another
+// thread may take it away in between.
 func (j *job) setFlags(flags int) unix.Errno {
-	now, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETFL, 0)
-	if err != nil {
-		return err.(unix.Errno)
-	}
 	set := func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETFL, uint64(flags)) }
-	added := flags &^ now
 	switch {
-	case added&unix.O_ASYNC != 0:
+	case flags&unix.O_ASYNC != 0:
 		return j.async(set)
-	case added&unix.O_NOATIME != 0:
+	case flags&unix.O_NOATIME != 0:
 		return j.as(set)
 	}
 	return set()
 }
 
-// pointed is an ioctl whose argument is an int in memory, perhaps the number of a process.
-func (j *job) pointed(request uintptr, owner bool) unix.Errno {
-	number, errno := j.readInt()
+func (j *job) setNonblock() unix.Errno {
+	on, errno := j.readInt()
 	if errno != 0 {
 		return errno
 	}
-	do := func() unix.Errno {
-		return fcntl(unix.SYS_IOCTL, j.fd, request, uint64(uintptr(unsafe.Pointer(&number))))
+	return fcntl(unix.SYS_IOCTL, j.fd, fionbio, uint64(uintptr(unsafe.Pointer(&on))))
+}
+
+// soundNonblock is for sound devices only: to another driver the number may mean something else, which would be done with
+// this process's rights. The argument means nothing.
+func (j *job) soundNonblock() unix.Errno {
+	const soundMajor = 14
+	var stat unix.Stat_t
+	if err := unix.Fstat(j.fd, &stat); err != nil {
+		return unix.EPERM
 	}
-	if !owner {
-		return do()
+	if stat.Mode&unix.S_IFMT != unix.S_IFCHR || unix.Major(stat.Rdev) != soundMajor {
+		return unix.ENOTTY
 	}
-	if number, errno = j.translate(number); errno != 0 {
+	return fcntl(unix.SYS_IOCTL, j.fd, dspNonblock, 0)
+}
+
+// setOwnerIoctl is for sockets only, for the same reason. Its argument is an int in memory.
+func (j *job) setOwnerIoctl() unix.Errno {
+	var stat unix.Stat_t
+	if err := unix.Fstat(j.fd, &stat); err != nil {
+		return unix.EPERM
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return unix.ENOTTY
+	}
+	id, errno := j.readInt()
+	if errno == 0 {
+		id, errno = j.translate(id)
+	}
+	if errno != 0 {
 		return errno
 	}
-	return j.as(do)
+	return j.as(func() unix.Errno { return fcntl(unix.SYS_IOCTL, j.fd, fiosetown, uint64(uintptr(unsafe.Pointer(&id)))) })
 }
 
 func (j *job) readInt() (int32, unix.Errno) {
@@ -120,28 +139,48 @@ func (j *job) setAsync() unix.Errno {
 	return j.async(set)
 }
 
-// async turns O_ASYNC on. The kernel remembers the descriptor's number for signals with details (F_SETSIG), and that would be ours:
-// such a description is refused. Where no owner was set, a terminal's becomes whoever turns it on.
+// async turns O_ASYNC on. Where no owner was set, a terminal's becomes whoever turns it on.
 func (j *job) async(set func() unix.Errno) unix.Errno {
-	signal, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETSIG, 0)
-	if err != nil || signal != 0 {
+	if j.signals() {
 		return unix.EPERM
 	}
-	errno := j.as(set)
-	if errno == 0 {
-		errno = j.ownInstead()
-	}
-	return errno
+	return j.owning(set)
 }
 
-// ownInstead makes the caller's process the owner where this one has become it.
-func (j *job) ownInstead() unix.Errno {
-	owner, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETOWN, 0)
-	if err != nil || owner != unix.Getpid() {
-		return 0
+// signals reports whether signals with details were asked for (F_SETSIG). The kernel remembers the descriptor's number for these when
+// O_ASYNC is turned on or a lease taken, and that would be ours.
+func (j *job) signals() bool {
+	signal, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETSIG, 0)
+	return err != nil || signal != 0
+}
+
+// An owner is struct f_owner_ex.
+type owner struct{ kind, id int32 }
+
+const ownerProcess = 1 // F_OWNER_PID
+
+func (j *job) owner() (o owner, errno unix.Errno) {
+	return o, fcntl(unix.SYS_FCNTL, j.fd, unix.F_GETOWN_EX, uint64(uintptr(unsafe.Pointer(&o))))
+}
+
+// owning does something that makes whoever does it the owner, if there is none. If that has become this process it must be the
+// caller's instead. The kernel names the thread: F_GETOWN_EX shows a process then, and no number unless it was the first thread.
+func (j *job) owning(do func() unix.Errno) unix.Errno {
+	before, errno := j.owner()
+	if errno == 0 {
+		errno = j.as(do)
+	}
+	if errno != 0 {
+		return errno
+	}
+	now, errno := j.owner()
+	ours := now.kind == ownerProcess && (now.id == 0 || int(now.id) == unix.Getpid())
+	if errno != 0 || now == before || !ours {
+		return errno
 	}
 	process, err := j.process()
 	if err != nil {
+		fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, 0)
 		return unix.EPERM
 	}
 	return j.as(func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, uint64(process)) })
@@ -170,22 +209,29 @@ func (j *job) setOwnerEx() unix.Errno {
 	})
 }
 
-// setSignal: see async.
+// setSignal: see signals.
 func (j *job) setSignal(signal uint64) unix.Errno {
-	flags, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_ASYNC != 0 && signal != 0 {
-		return unix.EPERM
+	if signal != 0 {
+		flags, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETFL, 0)
+		if err != nil || flags&unix.O_ASYNC != 0 {
+			return unix.EPERM
+		}
+		if lease, err := unix.FcntlInt(uintptr(j.fd), unix.F_GETLEASE, 0); err == nil && lease != unix.F_UNLCK {
+			return unix.EPERM
+		}
 	}
 	return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETSIG, signal)
 }
 
-// setLease makes the caller the owner, as the kernel made this process.
 func (j *job) setLease(kind uint64) unix.Errno {
-	errno := j.as(func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETLEASE, kind) })
-	if errno == 0 && kind != unix.F_UNLCK {
-		errno = j.ownInstead()
+	set := func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETLEASE, kind) }
+	switch {
+	case kind == unix.F_UNLCK:
+		return j.as(set)
+	case j.signals():
+		return unix.EPERM
 	}
-	return errno
+	return j.owning(set)
 }
 
 func (j *job) setDelegation() unix.Errno {
@@ -193,13 +239,12 @@ func (j *job) setDelegation() unix.Errno {
 	if errno := j.read(j.call.Arguments[2], memory[:]); errno != 0 {
 		return errno
 	}
-	errno := j.as(func() unix.Errno {
+	if j.signals() {
+		return unix.EPERM
+	}
+	return j.owning(func() unix.Errno {
 		return fcntl(unix.SYS_FCNTL, j.fd, fSetdeleg, uint64(uintptr(unsafe.Pointer(&memory))))
 	})
-	if errno == 0 {
-		errno = j.ownInstead()
-	}
-	return errno
 }
 
 // queueFlags: struct mq_attr is eight longs.
@@ -266,7 +311,7 @@ type lock struct {
 	flock   int // LOCK_SH, LOCK_EX or LOCK_UN; 0 for a range
 	rng     unix.Flock_t
 	waits   bool
-	already bool // the description held a lock before
+	already bool // the description held a lock before: it isn't the caller's to lose
 }
 
 // takeLock tries, without ever waiting in the kernel.
@@ -277,6 +322,7 @@ func (j *job) takeLock() (errno unix.Errno, again bool) {
 		}
 	}
 	l := j.lock
+	l.already = holdsLock(j.fd) // somebody who shares it may have locked it since the last try
 	var err error
 	if l.flock != 0 {
 		err = unix.Flock(j.fd, l.flock|unix.LOCK_NB)
@@ -304,12 +350,12 @@ func (j *job) readLock() unix.Errno {
 			return errno
 		}
 	}
-	l.already = holdsLock(j.fd)
 	j.lock = l
 	return 0
 }
 
-// holdsLock reports whether a lock belongs to the description. What can't be seen counts as held: then nothing is taken back.
+// holdsLock reports whether a lock belongs to the description. What can't be seen counts as held: then nothing is taken back. Only
+// fdinfo is asked: what needs the offset, a read into memory that isn't there holds up for ever.
 func holdsLock(fd int) bool {
 	info, err := os.ReadFile(fmt.Sprintf("/proc/thread-self/fdinfo/%d", fd))
 	if err != nil {
