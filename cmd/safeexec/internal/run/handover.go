@@ -2,15 +2,18 @@ package run
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/spawn"
 )
 
-// Who goes on guarding what the command left behind is this program again, under a name that no command line begins with and with
-// what it needs in a variable.
+// Who goes on guarding what the command left behind is this program again, under a name that no command line begins with. A variable
+// names the descriptor that it reads what it needs from: the kernel bounds the length of variables, and calls in flight may be many.
 const (
 	guardName     = "safeexec (guarding)"
 	guardVariable = "SAFEEXEC_GUARD="
@@ -32,28 +35,50 @@ func (s *supervisor) handOver() error {
 	if err != nil {
 		return err
 	}
+	reading, writing, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer writing.Close()
 	attr := spawn.ChildAttr{Terminal: none}
 	for n := range 3 {
 		attr.Pass = append(attr.Pass, spawn.Descriptor{Number: n, FD: spawn.DevNull})
 	}
-	for _, n := range append(s.started.Descriptors(), s.own) {
+	from := int(reading.Fd())
+	for _, n := range append(s.started.Descriptors(), s.own, from) {
 		attr.Pass = append(attr.Pass, spawn.Descriptor{Number: n, FD: n})
 	}
 	blocked := uint64(0)
 	attr.Blocked = &blocked
-	_, err = spawn.StartChild(fmt.Sprintf("/proc/self/fd/%d", s.own), []string{guardName}, []string{guardVariable + string(state)}, &attr)
+	variables := []string{guardVariable + strconv.Itoa(from)}
+	_, err = spawn.StartChild(fmt.Sprintf("/proc/self/fd/%d", s.own), []string{guardName}, variables, &attr)
+	reading.Close()
+	if err == nil {
+		_, err = writing.Write(state)
+	}
 	return err
 }
 
 // IsGuard reports whether handOver has started this process.
 func IsGuard(args []string) bool { return len(args) == 1 && args[0] == guardName }
 
-// ResumeGuard answers until nobody is left, and returns the exit status.
+// ResumeGuard answers until nobody is left, and returns the exit status. Signals that ask a process to end are for those that it
+// answers for: it ends when they have ended.
 func ResumeGuard() int {
+	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	unix.Setsid()
 	unix.Chdir("/")
-	state := os.Getenv(guardVariable[:len(guardVariable)-1])
-	if err := spawn.ResumeGuard([]byte(state)); err != nil {
+	from, err := strconv.Atoi(os.Getenv(guardVariable[:len(guardVariable)-1]))
+	if err != nil {
+		return exitFailed
+	}
+	reading := os.NewFile(uintptr(from), "state")
+	if reading == nil {
+		return exitFailed
+	}
+	state, err := io.ReadAll(reading)
+	reading.Close()
+	if err != nil || spawn.ResumeGuard(state) != nil {
 		return exitFailed
 	}
 	return 0
