@@ -51,7 +51,7 @@ type supervisor struct {
 	child   int
 	own     int      // this program, for handOver, or none
 	record  *record  // for --report, or nil
-	log     *os.File // for --on-violation log, or nil
+	log     int      // a copy of standard error for --on-violation log, or none
 	relays  *relay.Set
 	session *session // a relayed terminal, seen from within, or nil
 	before  snapshot // what --restore puts back
@@ -63,7 +63,7 @@ type supervisor struct {
 func (o *Options) supervise(a *act, command []string, stderr io.Writer) int {
 	// The signal mask and the parent's death are matters of a thread.
 	runtime.LockOSThread()
-	s := &supervisor{options: o, own: none}
+	s := &supervisor{options: o, own: none, log: none}
 	host, err := s.openRelays(a)
 	switch {
 	case err != nil:
@@ -205,11 +205,11 @@ func (s *supervisor) logViolations(g *spawn.Guard) error {
 	if err != nil {
 		return fmt.Errorf("standard error: %w", err)
 	}
-	s.log = os.NewFile(uintptr(fd), "stderr")
+	s.log = fd
 	observe := g.Observe
 	g.Observe = func(attempt spawn.Attempt) {
-		fmt.Fprintf(s.log, "safeexec: log: %d (%s): %s on the description of %d\n",
-			attempt.PID, oneLine(attempt.Program), attempt.Call, attempt.Number)
+		unix.Write(fd, fmt.Appendf(nil, "safeexec: log: %d (%s): %s on the description of %d\n",
+			attempt.PID, oneLine(attempt.Program), attempt.Call, attempt.Number))
 		if observe != nil {
 			observe(attempt)
 		}
@@ -248,8 +248,8 @@ func (s *supervisor) needed() []int {
 	if s.record != nil {
 		fds = append(fds, s.record.kept...)
 	}
-	if s.log != nil {
-		fds = append(fds, int(s.log.Fd()))
+	if s.log != none { // a number, because os.File.Fd makes the caller's description blocking
+		fds = append(fds, s.log)
 	}
 	return fds
 }
