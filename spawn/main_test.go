@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	proctest.Helper("table-to", tableTo)
 	proctest.Helper("same", same)
 	proctest.Helper("setfl", setfl)
+	proctest.Helper("change", change)
 	proctest.Helper("place", placeHelper)
 	proctest.Helper("on-terminal", onTerminalHelper)
 	proctest.Helper("namespaces", namespacesHelper)
