@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 	proctest.Helper("own-table", ownTable)
 	proctest.Helper("slow-memory", slowMemory)
 	proctest.Helper("waits", waits)
+	proctest.Helper("aims", aims)
+	proctest.Helper("waits-in-crowd", waitsInCrowd)
 	proctest.Main(m)
 }
 
@@ -84,8 +86,12 @@ func TestDescription(t *testing.T) {
 		{"a thread's own table", testOwnTable},
 		{"slow memory", testSlowMemory},
 		{"namespaces", testNamespaces},
+		{"aim", testAim},
+		{"leases", testLeases},
 		{"locks", testLocks},
 		{"left behind", testLeftBehind},
+		{"a crowd left behind", testCrowdLeftBehind},
+		{"learning left behind", testLearningLeftBehind},
 		{"killed", testKilled},
 		{"nested", testNested},
 		{"refused", testRefused},
