@@ -49,9 +49,9 @@ type supervisor struct {
 	signals *signals.Queue
 	started *spawn.Child
 	child   int
-	own     int      // this program, for handOver, or none
-	record  *record  // for --report, or nil
-	log     int      // a copy of standard error for --on-violation log, or none
+	own     int     // this program, for handOver, or none
+	record  *record // for --report, or nil
+	log     int     // a copy of standard error for --on-violation log, or none
 	relays  *relay.Set
 	session *session // a relayed terminal, seen from within, or nil
 	before  snapshot // what --restore puts back
