@@ -138,7 +138,8 @@ func supervisorMemory(p programs) table {
 		}
 		t.rows = append(t.rows, row{
 			strings.TrimSuffix(strings.Join(append([]string{way[0][strings.LastIndexByte(way[0], '/')+1:]}, way[1:]...), " "), " --"),
-			base[0] != resident, []cell{{resident, resident / base[0]}, {private, private / base[1]}},
+			base[0] != resident,
+			[]cell{{resident, resident / base[0]}, {private, private / base[1]}},
 		})
 	}
 	return t

@@ -23,7 +23,7 @@ func waits(args []string) int {
 		fmt.Println(err)
 		return 1
 	}
-	var start = time.Now()
+	start := time.Now()
 	if len(args) > 1 {
 		err = ofdLock(unix.F_OFD_SETLKW, unix.F_WRLCK)(int(f.Fd()))
 	} else {
