@@ -1,6 +1,7 @@
 package description
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ func waits(args []string) int {
 		fmt.Println(err)
 		return 1
 	}
+	fmt.Println("waits")
 	start := time.Now()
 	if len(args) > 1 {
 		err = ofdLock(unix.F_OFD_SETLKW, unix.F_WRLCK)(int(f.Fd()))
@@ -59,12 +61,12 @@ func testLocks(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		lines := bufio.NewReader(out)
+		lines.ReadString('\n')
 		time.Sleep(300 * time.Millisecond)
 		unlock()
-		line := make([]byte, 64)
-		n, _ := out.Read(line)
-		if got := string(line[:n]); got != "<nil> true\n" {
-			t.Errorf("%q", got)
+		if got, err := lines.ReadString('\n'); got != "<nil> true\n" {
+			t.Errorf("%q, %v", got, err)
 		}
 		if err := lock(); err != unix.EAGAIN {
 			t.Errorf("the lock that the command has: %v", err)
