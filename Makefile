@@ -12,7 +12,7 @@ TAGS    := urfave_cli_no_docs
 VERSION ?=
 STAMP   := $(if $(VERSION),-buildvcs=false -ldflags '-s -w -X main.release=$(VERSION)')
 
-.PHONY: all build demo test lint unit user test-guard bench soak test-kernels manual deb rpm release test-release install clean
+.PHONY: all build demo test lint unit user test-guard bench soak test-kernels manual deb rpm release test-release test-arm64 install clean
 
 all: build
 
@@ -70,6 +70,10 @@ release: ## what is published, for amd64 and arm64: archives, packages, lists of
 
 test-release: ## build the release twice, differently, and compare
 	scripts/test-release
+
+test-arm64: ## what of the tests for arm64 an emulator of user space bears
+	scripts/need go arm64
+	scripts/test-arm64
 
 install: manual ## the binary, the manual pages and the completions, below DESTDIR and PREFIX
 	install -D -m 755 $(BIN)/safeexec $(DESTDIR)$(PREFIX)/bin/safeexec
