@@ -106,8 +106,11 @@ func TestByDescription(t *testing.T) {
 		changed bool
 	}{
 		{"refused", spawn.Guard{}, refused, "3 flags refused with EPERM", false},
-		{"named", spawn.Guard{Operations: seccomp.Flags, Action: seccomp.Errno(unix.EBUSY)},
-			"device or resource busy; device or resource busy; <nil>; ", "3 flags refused with EBUSY", false},
+		{
+			"named",
+			spawn.Guard{Operations: seccomp.Flags, Action: seccomp.Errno(unix.EBUSY)},
+			"device or resource busy; device or resource busy; <nil>; ", "3 flags refused with EBUSY", false,
+		},
 		{"pretended", spawn.Guard{Action: seccomp.Pretend}, done, "3 flags pretended", false},
 		{"another operation", spawn.Guard{Operations: seccomp.Owner | seccomp.Lock}, done, "", true},
 		{"learned", spawn.Guard{Learn: true}, done, "3 flags carried out", true},
