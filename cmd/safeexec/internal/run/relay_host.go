@@ -64,6 +64,7 @@ func (h *host) run(a *act, stderr io.Writer) int {
 		case info, ok := <-h.infos:
 			if !ok {
 				unix.Kill(h.leader, unix.SIGKILL)
+				h.leave()
 				return exitFailed
 			}
 			h.signal(&info)
@@ -150,7 +151,7 @@ func (h *host) attr(a *act, inherited []int, control int) (attr *spawn.ChildAttr
 	}
 	next := 3
 	given := map[int]int{}
-	give := func(fd int) int {
+	give := func(fd int, mode spawn.Mode) int {
 		if number, ok := given[fd]; ok {
 			return number
 		}
@@ -158,17 +159,17 @@ func (h *host) attr(a *act, inherited []int, control int) (attr *spawn.ChildAttr
 			next++
 		}
 		taken[next], given[fd] = true, next
-		pass = append(pass, spawn.Descriptor{Number: next, FD: fd, Mode: spawn.Relayed})
+		pass = append(pass, spawn.Descriptor{Number: next, FD: fd, Mode: mode})
 		return next
 	}
 	s := &session{far: map[int]int{}, foreground: h.foreground}
 	for _, d := range a.attr.Pass {
 		if d.Mode == spawn.Relayed {
-			s.far[d.Number] = give(h.relays.Far(d.Number))
+			s.far[d.Number] = give(h.relays.Far(d.Number), spawn.Relayed)
 		}
 	}
-	s.control, s.callers = give(control), give(h.terminals[0].FD())
-	s.tty = give(h.relays.FarOf(h.terminals[0]))
+	s.control, s.callers = give(control, spawn.Relayed), give(h.terminals[0].FD(), spawn.Shared) // whose mode isn't ours to change
+	s.tty = give(h.relays.FarOf(h.terminals[0]), spawn.Relayed)
 	attr = &spawn.ChildAttr{Terminal: none}
 	attr.Pass, attr.Blocked, attr.Ignored = pass, a.attr.Blocked, a.attr.Ignored
 	attr.DeathSignal = a.attr.DeathSignal
