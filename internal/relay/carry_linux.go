@@ -2,6 +2,7 @@ package relay
 
 import (
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,7 @@ type direction struct {
 	gate     *gate
 	terminal *Terminal // which hangs up when the caller's does
 
+	busy    atomic.Bool // perhaps something was read and isn't written yet
 	buffer  []byte
 	pending []byte // read and not yet written
 	splices bool
@@ -81,6 +83,7 @@ func (d *direction) step() outcome {
 	if d.buffer == nil {
 		d.buffer = make([]byte, chunk)
 	}
+	d.busy.Store(true)
 	n, err := d.from.read(d.buffer[:min(d.left, chunk)])
 	switch {
 	case err == unix.EINTR:
@@ -169,6 +172,7 @@ func (d *direction) wait(reading bool) outcome {
 		{Fd: d.events.cut.number(), Events: unix.POLLIN},
 		{Fd: d.events.ended.number(), Events: unix.POLLIN},
 	}
+	d.busy.Store(false)
 	if reading {
 		fds[0].Events = unix.POLLIN
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,8 @@ type Terminal struct {
 	gate  *gate
 
 	drained chan struct{} // closed when no more of what the child writes is carried
+	output  *direction
+
 	mu      sync.Mutex
 	master  int // until the caller's terminal hangs up
 	entered bool
@@ -110,6 +113,7 @@ func (s *Set) connectBoth(t *Terminal, master end, in, out int) error {
 	}
 	output, input := s.directions[len(s.directions)-2], s.directions[len(s.directions)-1]
 	input.gate, input.terminal, output.terminal = t.gate, t, t
+	t.output = output
 	return nil
 }
 
@@ -187,6 +191,27 @@ func (t *Terminal) FD() int { return t.fd }
 
 // Drained is closed when no more is carried to the caller's terminal.
 func (t *Terminal) Drained() <-chan struct{} { return t.drained }
+
+// Settle waits until what the child has written is on the caller's terminal, as far as that takes it at once.
+func (t *Terminal) Settle() {
+	for range 200 {
+		if !t.pending() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// pending asks in this order: what isn't there to be read any more has made the direction busy before.
+func (t *Terminal) pending() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.master < 0 {
+		return false
+	}
+	master := end{fd: t.master}
+	return master.ready(unix.POLLIN) || t.output.busy.Load()
+}
 
 // Resize gives the new terminal the size of the caller's. The kernel tells the processes in its foreground of a change.
 func (t *Terminal) Resize() {

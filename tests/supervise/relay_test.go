@@ -36,6 +36,7 @@ func TestRelay(t *testing.T) {
 	t.Run("echo", relayEcho)
 	t.Run("left raw by nobody", relayKilledTerminal)
 	t.Run("bash", relayBash)
+	t.Run("under bash", relayUnderBash)
 	t.Run("long output", relayLongOutput)
 }
 
@@ -399,7 +400,7 @@ func relayHangUp(t *testing.T) {
 	s.expect("got SIGHUP")
 }
 
-// A screen is a terminal with safeexec on it, without a shell.
+// A screen is a terminal with a program on it.
 type screen struct {
 	t      *testing.T
 	master *os.File
@@ -408,10 +409,16 @@ type screen struct {
 	text   []byte
 }
 
+// show runs a command behind a relay, without a shell in between.
 func show(t *testing.T, command ...string) *screen {
 	t.Helper()
+	return display(t, append([]string{binary, "--relay", "0-2", "--"}, command...)...)
+}
+
+func display(t *testing.T, argv ...string) *screen {
+	t.Helper()
 	master, tty := openTerminal(t)
-	s := &screen{t: t, master: master, tty: tty, cmd: exec.Command(binary, append([]string{"--relay", "0-2", "--"}, command...)...)}
+	s := &screen{t: t, master: master, tty: tty, cmd: exec.Command(argv[0], argv[1:]...)}
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = tty, tty, tty
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := s.cmd.Start(); err != nil {
@@ -509,16 +516,10 @@ func relayBash(t *testing.T) {
 	s := show(t, bash, "--norc", "--noprofile", "--noediting", "-i")
 	s.press("PS1='> '; echo $((6*7))\r")
 	s.see("42")
-	s.press("sleep 1000\r")
-	s.see("sleep 1000\r\n")
-	for !bytes.Contains(s.text, []byte("Stopped")) { // as soon as it runs
-		s.press("\x1a")
-		s.see("^Z")
-		time.Sleep(20 * time.Millisecond)
-		s.press("jobs\r")
-		s.see("jobs\r\n")
-		s.text = append(s.text, s.waiting()...)
-	}
+	s.press("sh -c 'echo $((50+6)); exec sleep 1000'\r")
+	s.see("56") // it runs, in the foreground
+	s.press("\x1a")
+	s.see("Stopped")
 	s.press("kill -9 %1; wait; echo $((7*9))\r")
 	s.see("63")
 	s.press("exit 3\rexit 3\r") // the first only warns, if the shell hasn't noticed yet that the job is gone
@@ -528,23 +529,28 @@ func relayBash(t *testing.T) {
 	}
 }
 
-// waiting reads what there is.
-func (s *screen) waiting() (text []byte) {
-	control(s.master, func(fd int) error {
-		for {
-			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			if n, err := unix.Poll(poll, 50); err != nil || n == 0 {
-				return nil
-			}
-			buffer := make([]byte, 4096)
-			n, err := unix.Read(fd, buffer)
-			if err != nil || n == 0 {
-				return nil
-			}
-			text = append(text, buffer[:n]...)
-		}
-	})
-	return text
+// Under a real shell: what a job wrote before it was stopped comes before the shell says so, and the shell has its settings back.
+func relayUnderBash(t *testing.T) {
+	bash := proctest.NeedTool(t, "bash")
+	s := display(t, bash, "--norc", "--noprofile", "--noediting", "-i")
+	s.press("PS1='> '; echo $((6*7))\r")
+	s.see("42")
+	s.press(binary + ` --relay 0-2 -- sh -c 'stty raw; echo $((1+1))nd; kill -TSTP $$; echo $((2+1))rd'` + "\r")
+	s.see("Stopped")
+	if !bytes.Contains(s.text[:bytes.Index(s.text, []byte("Stopped"))], []byte("2nd")) {
+		t.Errorf("late: %q", s.text)
+	}
+	s.press("stty -a | grep -o '.icanon'\r")
+	s.see(" icanon")
+	s.press("fg\r")
+	s.see("3rd")
+	s.text = s.text[bytes.Index(s.text, []byte("3rd")):]
+	s.see("> ") // what is typed before is the job's
+	s.press("exit 4\r")
+	s.cmd.Wait()
+	if code := s.cmd.ProcessState.ExitCode(); code != 4 {
+		t.Errorf("status %d: %q", code, s.text)
+	}
 }
 
 // All of it arrives before the terminal hangs up, which the end of a session does.

@@ -256,6 +256,9 @@ func (h *host) stop(by syscall.Signal) {
 		h.resume()
 		return
 	}
+	for _, t := range h.terminals {
+		t.Settle() // an editor puts the screen in order before it stops
+	}
 	h.leave()
 	h.signals.Default(by)
 	if h.continued() {
