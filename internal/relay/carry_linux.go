@@ -77,7 +77,7 @@ func (d *direction) step() outcome {
 		return d.wait(false)
 	case !d.ready && !d.flows && !d.over:
 		return d.wait(true)
-	case d.splices:
+	case d.splices && d.flows: // a small piece would take a whole page of the pipe
 		return d.splice()
 	}
 	if d.buffer == nil {
