@@ -27,24 +27,29 @@ func Compile(p Policy) (*Filter, error) {
 }
 
 func compile(p Policy) (*Filter, error) {
-	kept := p.descriptors()
-	if err := p.check(kept); err != nil {
-		return nil, err
-	}
-	arch, err := p.Arch.resolve()
+	kept, err := p.settle()
 	if err != nil {
 		return nil, err
 	}
-	p.Arch = arch
 	set, err := p.rules(kept)
 	if err != nil {
 		return nil, err
 	}
-	program, err := set.compile(p.machines(arch))
+	program, err := set.compile(p.machines(p.Arch))
 	if err != nil {
 		return nil, err
 	}
 	return &Filter{program: program, domain: p.domain(kept), policy: p, set: set}, nil
+}
+
+// settle refuses what no filter can hold, and fills in the machine.
+func (p *Policy) settle() (kept []Descriptor, err error) {
+	kept = p.descriptors()
+	if err := p.check(kept); err != nil {
+		return nil, err
+	}
+	p.Arch, err = p.Arch.resolve()
+	return kept, err
 }
 
 // CompileAsking makes the filter that asks a supervisor (seccomp_unotify(2)) about what a policy holds by description; it is
@@ -58,20 +63,15 @@ func CompileAsking(p Policy) (*Filter, error) {
 }
 
 func compileAsking(p Policy) (*Filter, error) {
-	kept := p.descriptors()
-	if err := p.check(kept); err != nil {
-		return nil, err
-	}
-	arch, err := p.Arch.resolve()
+	kept, err := p.settle()
 	if err != nil {
 		return nil, err
 	}
-	p.Arch = arch
 	set := p.asking(kept)
 	if len(set.rules) == 0 || !p.ByDescription {
 		return nil, nil
 	}
-	program, err := set.compile(p.machines(arch))
+	program, err := set.compile(p.machines(p.Arch))
 	if err != nil {
 		return nil, err
 	}
