@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sort"
 	"sync"
 	"testing"
@@ -142,4 +143,30 @@ func wholeRun() bool {
 		return false
 	}
 	return true
+}
+
+// Binary makes the command in a directory as make build does, and returns its path. It is for tests in a package two levels below the
+// main module's root. SAFEEXEC_BINARY names one that has been built already, for a user who has no Go.
+func Binary(dir string) (string, error) {
+	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
+		return built, nil
+	}
+	path := filepath.Join(dir, "safeexec")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", "urfave_cli_no_docs", "-o", path, "./cmd/safeexec")
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+}
+
+// NeedBinary is Binary for a test that can't do without.
+func NeedBinary(t testing.TB, dir string) string {
+	t.Helper()
+	path, err := Binary(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

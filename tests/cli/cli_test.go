@@ -4,12 +4,13 @@ package cli
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/internal/proctest"
 )
 
 func TestScripts(t *testing.T) {
@@ -41,19 +42,11 @@ func python() string {
 	return "python3"
 }
 
-// buildCommand builds the binary as make build does. SAFEEXEC_BINARY names a binary that has been built already, for a user
-// who has no Go.
+// buildCommand makes the binary at the target.
 func buildCommand(t *testing.T, target string) {
-	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
+	if built := proctest.NeedBinary(t, filepath.Dir(target)); built != target {
 		if err := os.Symlink(built, target); err != nil {
 			t.Fatal(err)
 		}
-		return
-	}
-	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", target, "./cmd/safeexec")
-	build.Dir = "../.." // the main module
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
 	}
 }

@@ -60,7 +60,7 @@ func newCaller(t *testing.T) *caller {
 		t.Fatal(err)
 	}
 	c := &caller{dir: t.TempDir()}
-	c.binary = build(t, c.dir)
+	c.binary = proctest.NeedBinary(t, c.dir)
 	for _, name := range []string{"in", "a", "b", "c", "d", "e"} {
 		if err := os.WriteFile(filepath.Join(c.dir, name), []byte(name+"\n"), 0o644); err != nil {
 			t.Fatal(err)
@@ -78,21 +78,6 @@ func newCaller(t *testing.T) *caller {
 		"bare="+helper("bare"),
 		"python="+python(t))
 	return c
-}
-
-// build builds the binary as make build does. SAFEEXEC_BINARY names a binary that has been built already, for a user who has no Go.
-func build(t *testing.T, dir string) string {
-	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
-		return built
-	}
-	target := filepath.Join(dir, "safeexec")
-	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", target, "./cmd/safeexec")
-	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return target
 }
 
 // python is the system's where it has one: a version manager's wrapper takes ten times as long.

@@ -59,22 +59,8 @@ func newStage(t *testing.T) *stage {
 
 var built string
 
-// build makes the binary as make build does. SAFEEXEC_BINARY names one that has been built already, for a user who has no Go.
-func build(t *testing.T) {
-	if built = os.Getenv("SAFEEXEC_BINARY"); built != "" {
-		return
-	}
-	built = filepath.Join(t.TempDir(), "safeexec")
-	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", built, "./cmd/safeexec")
-	cmd.Dir = "../.." // the main module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
 func TestDescription(t *testing.T) {
-	build(t)
+	built = proctest.NeedBinary(t, t.TempDir())
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T)

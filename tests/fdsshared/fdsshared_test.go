@@ -83,22 +83,6 @@ func forbidden(args []string) int {
 	return 125
 }
 
-// command is the path of safeexec, built as make build does; SAFEEXEC_BINARY names one for a user who has no Go.
-func command(t *testing.T) string {
-	t.Helper()
-	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
-		return built
-	}
-	target := filepath.Join(t.TempDir(), "safeexec")
-	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", target, "./cmd/safeexec")
-	build.Dir = "../.." // the main module
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return target
-}
-
 // found is what the JSON says, as far as it is looked at here.
 type found struct {
 	Descriptions []struct {
@@ -308,7 +292,7 @@ func (w *world) own(d int) reference {
 
 // 50 processes and 500 descriptions: every description with several holders is found with all of them, and no other.
 func TestNoneIsMissed(t *testing.T) {
-	safeexec := command(t)
+	safeexec := proctest.NeedBinary(t, t.TempDir())
 	w := build(t, 500, 50)
 	f := run(t, append([]string{safeexec, "fds", "--shared", "--json"}, w.arguments()...)...)
 	if got, want := f.groups(), w.groups(); !slices.Equal(got, want) {
@@ -321,7 +305,7 @@ func TestNoneIsMissed(t *testing.T) {
 
 // The same by the tree below this process, which holds every description too: what has a holder is shared.
 func TestTree(t *testing.T) {
-	safeexec := command(t)
+	safeexec := proctest.NeedBinary(t, t.TempDir())
 	w := build(t, 150, 20)
 	f := run(t, safeexec, "fds", "--shared", "--json", "--tree", strconv.Itoa(os.Getpid()))
 	groups := map[string]string{}
@@ -350,7 +334,7 @@ func TestTree(t *testing.T) {
 
 // Without a selection it is every process, and among them are ours.
 func TestEverything(t *testing.T) {
-	safeexec := command(t)
+	safeexec := proctest.NeedBinary(t, t.TempDir())
 	w := build(t, 50, 5)
 	start(t, "churn")
 	for range 5 {
@@ -370,7 +354,7 @@ func TestEverything(t *testing.T) {
 
 // Where comparing is forbidden, everything that may be shared is unknown; nothing is claimed either way.
 func TestForbidden(t *testing.T) {
-	safeexec := command(t)
+	safeexec := proctest.NeedBinary(t, t.TempDir())
 	w := build(t, 60, 8)
 	list := func(options ...string) *exec.Cmd {
 		args := append([]string{safeexec, "fds", "--shared"}, append(options, w.arguments()...)...)
@@ -404,7 +388,7 @@ func TestForbidden(t *testing.T) {
 
 // The owner of a description's signals, and the absence of one.
 func TestOwner(t *testing.T) {
-	safeexec := command(t)
+	safeexec := proctest.NeedBinary(t, t.TempDir())
 	r, wr, err := os.Pipe()
 	must(t, err)
 	defer r.Close()
@@ -439,7 +423,7 @@ func TestOwner(t *testing.T) {
 // A cgroup is selected with all that are below it, by its directory.
 func TestCgroup(t *testing.T) {
 	proctest.NeedRoot(t)
-	safeexec := command(t)
+	safeexec := proctest.NeedBinary(t, t.TempDir())
 	for _, hierarchy := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/freezer", "/sys/fs/cgroup/pids"} {
 		if _, err := os.Stat(filepath.Join(hierarchy, "cgroup.procs")); err != nil {
 			continue // hierarchies of version 1 are in a directory that is none

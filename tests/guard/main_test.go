@@ -4,8 +4,6 @@ package guard
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/safeexec/safeexec/internal/proctest"
@@ -40,16 +38,8 @@ func build(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	os.Chmod(dir, 0o755) // other users run it too
-	safeexec = filepath.Join(dir, "safeexec")
-	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
-		safeexec = built
-	} else {
-		build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", safeexec, "./cmd/safeexec")
-		build.Dir = "../.." // the main module
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			panic(string(out))
-		}
+	if safeexec, err = proctest.Binary(dir); err != nil {
+		panic(err)
 	}
 	return m.Run()
 }

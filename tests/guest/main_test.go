@@ -75,19 +75,7 @@ func binary(t *testing.T) string {
 	return path
 }
 
-var build = sync.OnceValues(func() (string, error) {
-	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
-		return built, nil
-	}
-	target := filepath.Join(scratch, "safeexec")
-	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", target, "./cmd/safeexec")
-	build.Dir = "../.." // the main module
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return target, nil
-})
+var build = sync.OnceValues(func() (string, error) { return proctest.Binary(scratch) })
 
 // scratch is a directory for all tests.
 var scratch string

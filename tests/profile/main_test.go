@@ -28,21 +28,6 @@ func dockersProfile(t testing.TB) []byte {
 	return text
 }
 
-// build builds the binary as make build does. SAFEEXEC_BINARY names a binary that has been built already, for a user who has no Go.
-func build(t *testing.T, dir string) string {
-	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
-		return built
-	}
-	target := filepath.Join(dir, "safeexec")
-	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", target, "./cmd/safeexec")
-	cmd.Dir = "../.."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return target
-}
-
 // readable is a directory that every user may read.
 func readable(t *testing.T) string {
 	t.Helper()
@@ -60,7 +45,7 @@ func readable(t *testing.T) string {
 // TestPrograms runs ordinary programs under docker's default profile, and what it refuses; with and without capabilities.
 func TestPrograms(t *testing.T) {
 	dir := readable(t)
-	binary := build(t, dir)
+	binary := proctest.NeedBinary(t, dir)
 	profile := filepath.Join(dir, "docker.json")
 	if err := os.WriteFile(profile, dockersProfile(t), 0o644); err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,19 +28,7 @@ func TestMain(m *testing.M) {
 	proctest.Main(m)
 }
 
-// build makes the binary as make build does. SAFEEXEC_BINARY names one that has been built already, for a user who has no Go.
-func build(t *testing.T) {
-	if binary = os.Getenv("SAFEEXEC_BINARY"); binary != "" {
-		return
-	}
-	binary = filepath.Join(t.TempDir(), "safeexec")
-	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", binary, "./cmd/safeexec")
-	cmd.Dir = "../.." // the main module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
+func build(t *testing.T) { binary = proctest.NeedBinary(t, t.TempDir()) }
 
 func TestTerminal(t *testing.T) {
 	build(t)

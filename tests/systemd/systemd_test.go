@@ -31,22 +31,6 @@ const (
 	installed = "/usr/local/bin/safeexec" // where the service has the command
 )
 
-// binary is the command as make build makes it.
-func binary(t *testing.T) string {
-	t.Helper()
-	if built := os.Getenv("SAFEEXEC_BINARY"); built != "" {
-		return built
-	}
-	target := filepath.Join(t.TempDir(), "safeexec")
-	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", target, "./cmd/safeexec")
-	build.Dir = "../.." // the main module
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return target
-}
-
 // units copies the units into a directory, with the command where it is here, and changed as the arguments say.
 func units(t *testing.T, safeexec string, changes ...string) (files []string) {
 	t.Helper()
@@ -75,7 +59,7 @@ func verify(t *testing.T, files []string) (complaints string, err error) {
 }
 
 func TestUnitsAreValid(t *testing.T) {
-	safeexec := binary(t)
+	safeexec := proctest.NeedBinary(t, t.TempDir())
 	if complaints, err := verify(t, units(t, safeexec)); err != nil || complaints != "" {
 		t.Errorf("%v: %s", err, complaints)
 	}
@@ -110,7 +94,7 @@ func service(t *testing.T, server string) []string {
 	if words[0] != installed {
 		t.Fatalf("the service starts %s", words[0])
 	}
-	words[0] = binary(t)
+	words[0] = proctest.NeedBinary(t, t.TempDir())
 	words[len(words)-1] = server
 	for i, word := range words {
 		if strings.HasPrefix(word, "--exit-idle-time=") {
