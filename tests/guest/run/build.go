@@ -28,7 +28,7 @@ var notInGuests = map[string]string{
 }
 
 // hostOnly are packages whose tests drive interpreters, compilers, systemd and container runtimes, or that run around the guests.
-var hostOnly = regexp.MustCompile(`^tests/(cli|command|container|manual|packages|profile|systemd|guest/.*)$`)
+var hostOnly = regexp.MustCompile(`^tests/(cli|command|container|description|manual|packages|profile|systemd|guest/.*)$`)
 
 // programs are taken from this machine with their libraries, in the place of busybox's, because tests drive just these.
 var programs = []string{"sh", "bash", "setpriv", "unshare", "flock", "script", "strace", "env", "ls", "cat", "getent"}
