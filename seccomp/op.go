@@ -26,12 +26,11 @@ const (
 // DefaultGuard is what a guard holds when nothing else is named.
 const DefaultGuard = Flags | Owner | Lock | Seek
 
-const (
-	// guardable needs a rule for each guarded number.
-	guardable = Flags | Owner | Lock | Seek | Offset | Mode
-	// pretendable can be reported as done without harm: the caller asks for a state and never reads it back at once.
-	pretendable = Flags | Owner | Lock
-)
+// Pretendable can be reported as done without harm: the caller asks for a state and never reads it back at once.
+const Pretendable = Flags | Owner | Lock
+
+// guardable needs a rule for each guarded number.
+const guardable = Flags | Owner | Lock | Seek | Offset | Mode
 
 var opNames = [...]string{
 	"dup", "pass", "steal", "flags", "owner", "lock", "seek", "offset", "mode", "wberr", "tty",

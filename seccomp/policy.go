@@ -271,8 +271,8 @@ func (p Policy) check(kept []Descriptor) error {
 	if err := checkDeny(p.Deny); err != nil {
 		return err
 	}
-	if p.Action == Pretend && p.Deny&^pretendable != 0 {
-		return fmt.Errorf("%v can't be pretended, only %v", p.Deny&^pretendable, pretendable)
+	if p.Action == Pretend && p.Deny&^Pretendable != 0 {
+		return fmt.Errorf("%v can't be pretended, only %v", p.Deny&^Pretendable, Pretendable)
 	}
 	if p.Action > lastErrno && p.Action != Pretend && p.Action != Kill && p.Action != Log {
 		return fmt.Errorf("there is no action %d", p.Action)

@@ -277,7 +277,7 @@ func (p Policy) refusal(r *row) uint32 {
 	case Log:
 		return unix.SECCOMP_RET_LOG
 	case Pretend:
-		if r.op&pretendable != 0 {
+		if r.op&Pretendable != 0 {
 			return refused(0)
 		}
 		return refused(unix.EPERM)

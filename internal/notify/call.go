@@ -40,32 +40,62 @@ const (
 	siocspgrp   = 0x8902
 )
 
-var fcntls = map[uint32]deed{
-	unix.F_SETFL: setFlags, unix.F_SETOWN: setOwner, unix.F_SETOWN_EX: setOwnerEx, unix.F_SETSIG: setSignal,
-	unix.F_NOTIFY: notify, unix.F_OFD_SETLK: lockRange, unix.F_OFD_SETLKW: lockRange,
-	unix.F_SETLEASE: setLease, fSetdeleg: setDelegation,
-}
-
-var ioctls = map[uint32]deed{
-	fionbio: setNonblock, fioasync: setAsync, dspNonblock: soundNonblock, fiosetown: setOwnerIoctl, siocspgrp: setOwnerIoctl,
-}
-
-var others = map[string]deed{
-	"mq_getsetattr": queueFlags, "flock": lockFile, "lseek": seek, "_llseek": seekLong,
-	"getdents": readDirectory, "getdents64": readDirectory,
-}
-
 // deedOf reads a call. The kernel compares descriptors, commands and requests in their low 32 bits.
 func deedOf(call seccomp.Call) deed {
 	command := uint32(call.Arguments[1])
-	switch name := call.Name(); name {
+	switch call.Name() {
 	case "fcntl", "fcntl64":
-		return fcntls[command]
+		return deedOfFcntl(command)
 	case "ioctl":
-		return ioctls[command]
-	default:
-		return others[name]
+		return deedOfIoctl(command)
+	case "mq_getsetattr":
+		return queueFlags
+	case "flock":
+		return lockFile
+	case "lseek":
+		return seek
+	case "_llseek":
+		return seekLong
+	case "getdents", "getdents64":
+		return readDirectory
 	}
+	return unknown
+}
+
+func deedOfFcntl(command uint32) deed {
+	switch command {
+	case unix.F_SETFL:
+		return setFlags
+	case unix.F_SETOWN:
+		return setOwner
+	case unix.F_SETOWN_EX:
+		return setOwnerEx
+	case unix.F_SETSIG:
+		return setSignal
+	case unix.F_NOTIFY:
+		return notify
+	case unix.F_OFD_SETLK, unix.F_OFD_SETLKW:
+		return lockRange
+	case unix.F_SETLEASE:
+		return setLease
+	case fSetdeleg:
+		return setDelegation
+	}
+	return unknown
+}
+
+func deedOfIoctl(request uint32) deed {
+	switch request {
+	case fionbio:
+		return setNonblock
+	case fioasync:
+		return setAsync
+	case dspNonblock:
+		return soundNonblock
+	case fiosetown, siocspgrp:
+		return setOwnerIoctl
+	}
+	return unknown
 }
 
 // operations are those that a deed belongs to: any of them, guarded, forbids it.

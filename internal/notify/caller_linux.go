@@ -121,8 +121,7 @@ func (c caller) leader() (int, error) {
 	if err != nil || tgid == c.tid {
 		return pidfd, err
 	}
-	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(tgid), uintptr(c.tid), kcmpFiles, 0, 0, 0)
-	if errno != 0 || order != 0 {
+	if same, _ := kcmp(tgid, c.tid, kcmpFiles, 0, 0); !same {
 		unix.Close(pidfd)
 		return -1, unix.EPERM
 	}

@@ -33,12 +33,12 @@ type Guard struct {
 
 // An Attempt is a call that would have changed a watched description.
 type Attempt struct {
-	PID        int        `json:"pid"`
-	Program    string     `json:"program"`
-	Call       string     `json:"call"`
-	Number     int        `json:"descriptor"` // the command's, that the description was passed as
-	Operations seccomp.Op `json:"-"`
-	Result     string     `json:"result"`
+	PID        int
+	Program    string
+	Call       string
+	Number     int // the command's, that the description was passed as
+	Operations seccomp.Op
+	Result     string
 }
 
 // maxWorkers bounds how many questions are worked on at a time. Whoever waits for a lock isn't among them.
@@ -87,8 +87,8 @@ func probe() error {
 		return fmt.Errorf("pidfd_getfd (Linux 5.6; a guard or sandbox around this one may refuse it, a container without CAP_SYS_PTRACE does): %w", err)
 	}
 	defer unix.Close(copied)
-	pid := uintptr(os.Getpid())
-	if _, _, errno := unix.Syscall6(unix.SYS_KCMP, pid, pid, 0, uintptr(pidfd), uintptr(copied), 0); errno != 0 {
+	const kcmpFile = 0 // KCMP_FILE
+	if _, errno := kcmp(os.Getpid(), os.Getpid(), kcmpFile, uintptr(pidfd), uintptr(copied)); errno != 0 {
 		return fmt.Errorf("kcmp (a container without CAP_SYS_PTRACE refuses it): %w", errno)
 	}
 	return nil
@@ -122,7 +122,7 @@ func (g *Guard) Close() {
 	}
 }
 
-// Serve answers until nobody is left to ask, or Stop is called.
+// Serve answers until nobody is left to ask, or HandOver is called.
 func (g *Guard) Serve() {
 	g.count(&g.workers, 1)
 	g.work()
@@ -177,6 +177,7 @@ func (g *Guard) answer(q *question) {
 	call := q.Call()
 	c := caller{int(q.tid), g.moves, func() bool { return g.listener.waits(q) }}
 	deed := deedOf(call)
+	ops := deed.operations(call)
 	if q.tid == 0 {
 		g.unseen(q, unix.EPERM) // of another PID namespace than ours or one below it
 		return
@@ -203,15 +204,13 @@ func (g *Guard) answer(q *question) {
 	}
 	if g.learning {
 		if found != nil {
-			g.tell(c, call, found, deed.operations(call), "carried out")
+			g.tell(c, call, found, ops, "carried out")
 		}
 		g.goOn(q)
 		return
 	}
-	if found != nil && found.Operations&deed.operations(call) != 0 {
-		if g.violation(q, c, call, found, deed.operations(call)) {
-			return
-		}
+	if found != nil && found.Operations&ops != 0 && g.violation(q, c, call, found, ops) {
+		return
 	}
 	j := &job{caller: c, deed: deed, call: call, fd: fd}
 	value, errno, again := j.perform()
@@ -256,13 +255,12 @@ func (g *Guard) mayWait() bool {
 // violation does what is to happen when a guarded description would be changed. It reports whether that is all: with Log
 // the call is carried out.
 func (g *Guard) violation(q *question, c caller, call seccomp.Call, d *watched, ops seccomp.Op) bool {
-	pretended := seccomp.Flags | seccomp.Lock | seccomp.Owner
 	errno, result := unix.EPERM, ""
 	switch {
 	case g.action == 0 && d.Advisory && ops&seccomp.Flags != 0:
 		errno, result = 0, "pretended"
 	case g.action == 0:
-	case g.action == seccomp.Pretend && ops&pretended != 0:
+	case g.action == seccomp.Pretend && ops&seccomp.Pretendable != 0:
 		errno, result = 0, "pretended"
 	case g.action == seccomp.Pretend:
 	case g.action == seccomp.Kill:
@@ -277,7 +275,7 @@ func (g *Guard) violation(q *question, c caller, call seccomp.Call, d *watched, 
 		result = "refused with " + unix.ErrnoName(errno)
 	}
 	g.tell(c, call, d, ops, result)
-	if result == "killed" {
+	if g.action == seccomp.Kill {
 		c.kill()
 	}
 	g.refuse(q, errno)

@@ -62,7 +62,8 @@ func (j *job) perform() (value int64, errno unix.Errno, again bool) {
 	return 0, unix.EPERM, false // F_NOTIFY, and what nobody knows: it can't be done for somebody else
 }
 
-func fcntl(trap uintptr, fd int, command uintptr, argument uint64) unix.Errno {
+// control is fcntl or ioctl, as trap says.
+func control(trap uintptr, fd int, command uintptr, argument uint64) unix.Errno {
 	_, _, errno := unix.Syscall(trap, uintptr(fd), command, uintptr(argument))
 	return errno
 }
@@ -70,7 +71,7 @@ func fcntl(trap uintptr, fd int, command uintptr, argument uint64) unix.Errno {
 // setFlags: O_NOATIME depends on who asks, and with O_ASYNC a terminal takes an owner. Whether the flag is new isn't asked: another
 // thread may take it away in between.
 func (j *job) setFlags(flags int) unix.Errno {
-	set := func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETFL, uint64(flags)) }
+	set := func() unix.Errno { return control(unix.SYS_FCNTL, j.fd, unix.F_SETFL, uint64(flags)) }
 	switch {
 	case flags&unix.O_ASYNC != 0:
 		return j.async(set)
@@ -85,7 +86,7 @@ func (j *job) setNonblock() unix.Errno {
 	if errno != 0 {
 		return errno
 	}
-	return fcntl(unix.SYS_IOCTL, j.fd, fionbio, uint64(uintptr(unsafe.Pointer(&on))))
+	return control(unix.SYS_IOCTL, j.fd, fionbio, uint64(uintptr(unsafe.Pointer(&on))))
 }
 
 // soundNonblock is for sound devices only: to another driver the number may mean something else, which would be done with
@@ -99,7 +100,7 @@ func (j *job) soundNonblock() unix.Errno {
 	if stat.Mode&unix.S_IFMT != unix.S_IFCHR || unix.Major(stat.Rdev) != soundMajor {
 		return unix.ENOTTY
 	}
-	return fcntl(unix.SYS_IOCTL, j.fd, dspNonblock, 0)
+	return control(unix.SYS_IOCTL, j.fd, dspNonblock, 0)
 }
 
 // setOwnerIoctl is for sockets only, for the same reason. Its argument is an int in memory.
@@ -118,7 +119,9 @@ func (j *job) setOwnerIoctl() unix.Errno {
 	if errno != 0 {
 		return errno
 	}
-	return j.as(func() unix.Errno { return fcntl(unix.SYS_IOCTL, j.fd, fiosetown, uint64(uintptr(unsafe.Pointer(&id)))) })
+	return j.as(func() unix.Errno {
+		return control(unix.SYS_IOCTL, j.fd, fiosetown, uint64(uintptr(unsafe.Pointer(&id))))
+	})
 }
 
 func (j *job) readInt() (int32, unix.Errno) {
@@ -132,7 +135,9 @@ func (j *job) setAsync() unix.Errno {
 	if errno != 0 {
 		return errno
 	}
-	set := func() unix.Errno { return fcntl(unix.SYS_IOCTL, j.fd, fioasync, uint64(uintptr(unsafe.Pointer(&on)))) }
+	set := func() unix.Errno {
+		return control(unix.SYS_IOCTL, j.fd, fioasync, uint64(uintptr(unsafe.Pointer(&on))))
+	}
 	if on == 0 {
 		return set()
 	}
@@ -160,7 +165,7 @@ type owner struct{ kind, id int32 }
 const ownerProcess = 1 // F_OWNER_PID
 
 func (j *job) owner() (o owner, errno unix.Errno) {
-	return o, fcntl(unix.SYS_FCNTL, j.fd, unix.F_GETOWN_EX, uint64(uintptr(unsafe.Pointer(&o))))
+	return o, control(unix.SYS_FCNTL, j.fd, unix.F_GETOWN_EX, uint64(uintptr(unsafe.Pointer(&o))))
 }
 
 // owning does something that makes whoever does it the owner, if there is none. If that has become this process it must be the
@@ -180,10 +185,10 @@ func (j *job) owning(do func() unix.Errno) unix.Errno {
 	}
 	process, err := j.process()
 	if err != nil {
-		fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, 0)
+		control(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, 0)
 		return unix.EPERM
 	}
-	return j.as(func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, uint64(process)) })
+	return j.as(func() unix.Errno { return control(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, uint64(process)) })
 }
 
 func (j *job) setOwner(id int32) unix.Errno {
@@ -191,7 +196,7 @@ func (j *job) setOwner(id int32) unix.Errno {
 	if errno != 0 {
 		return errno
 	}
-	return j.as(func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, uint64(int64(id))) })
+	return j.as(func() unix.Errno { return control(unix.SYS_FCNTL, j.fd, unix.F_SETOWN, uint64(int64(id))) })
 }
 
 func (j *job) setOwnerEx() unix.Errno {
@@ -205,7 +210,7 @@ func (j *job) setOwnerEx() unix.Errno {
 	}
 	binary.NativeEndian.PutUint32(memory[4:], uint32(id))
 	return j.as(func() unix.Errno {
-		return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETOWN_EX, uint64(uintptr(unsafe.Pointer(&memory))))
+		return control(unix.SYS_FCNTL, j.fd, unix.F_SETOWN_EX, uint64(uintptr(unsafe.Pointer(&memory))))
 	})
 }
 
@@ -220,11 +225,11 @@ func (j *job) setSignal(signal uint64) unix.Errno {
 			return unix.EPERM
 		}
 	}
-	return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETSIG, signal)
+	return control(unix.SYS_FCNTL, j.fd, unix.F_SETSIG, signal)
 }
 
 func (j *job) setLease(kind uint64) unix.Errno {
-	set := func() unix.Errno { return fcntl(unix.SYS_FCNTL, j.fd, unix.F_SETLEASE, kind) }
+	set := func() unix.Errno { return control(unix.SYS_FCNTL, j.fd, unix.F_SETLEASE, kind) }
 	switch {
 	case kind == unix.F_UNLCK:
 		return j.as(set)
@@ -243,7 +248,7 @@ func (j *job) setDelegation() unix.Errno {
 		return unix.EPERM
 	}
 	return j.owning(func() unix.Errno {
-		return fcntl(unix.SYS_FCNTL, j.fd, fSetdeleg, uint64(uintptr(unsafe.Pointer(&memory))))
+		return control(unix.SYS_FCNTL, j.fd, fSetdeleg, uint64(uintptr(unsafe.Pointer(&memory))))
 	})
 }
 
@@ -372,7 +377,7 @@ func holdsLock(fd int) bool {
 // readRange reads struct flock, or i386's, which has no gaps.
 func (j *job) readRange(to *unix.Flock_t) unix.Errno {
 	start, size := 8, 32
-	if j.call.Narrow() && j.call.Audit == auditI386 {
+	if j.call.Audit == unix.AUDIT_ARCH_I386 {
 		start, size = 4, 24
 	}
 	memory := make([]byte, size)
@@ -386,8 +391,6 @@ func (j *job) readRange(to *unix.Flock_t) unix.Errno {
 	to.Pid = int32(binary.NativeEndian.Uint32(memory[start+16:]))
 	return 0
 }
-
-const auditI386 = 0x40000003
 
 // undo gives a lock back that was taken for a caller who no longer waits for it. What the description held before stays.
 func (j *job) undo() {

@@ -121,15 +121,20 @@ func (w *watch) find(fd int) (*watched, error) {
 func (w *watch) inSet(target, fd int) (bool, error) {
 	const kcmpEpollTarget = 7 // KCMP_EPOLL_TFD, Linux 4.13
 	slot := struct{ epoll, target, offset uint32 }{uint32(w.Epoll), uint32(target), 0}
-	pid := uintptr(os.Getpid())
-	order, _, errno := unix.Syscall6(unix.SYS_KCMP, pid, pid, kcmpEpollTarget, uintptr(fd), uintptr(unsafe.Pointer(&slot)), 0)
-	switch errno {
-	case 0:
-		return order == 0, nil
-	case unix.ENOENT:
-		return false, nil
+	pid := os.Getpid()
+	same, errno := kcmp(pid, pid, kcmpEpollTarget, uintptr(fd), uintptr(unsafe.Pointer(&slot)))
+	if errno != 0 && errno != unix.ENOENT {
+		return false, fmt.Errorf("kcmp: %w", errno)
 	}
-	return false, fmt.Errorf("kcmp: %w", errno)
+	return same, nil
+}
+
+// kcmp reports whether two processes or threads have the same of something (kcmp(2)).
+//
+//go:uintptrescapes
+func kcmp(pid1, pid2 int, what, index1, index2 uintptr) (same bool, errno unix.Errno) {
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), what, index1, index2, 0)
+	return errno == 0 && order == 0, errno
 }
 
 // descriptors are those that the watch needs.
