@@ -8,6 +8,9 @@ import (
 // A Kind says what a descriptor refers to. The text is stable: programs may compare it.
 type Kind string
 
+// Words is the kind as it stands in a sentence: "memory device".
+func (k Kind) Words() string { return strings.ReplaceAll(string(k), "-", " ") }
+
 // The kinds that callers tell apart. What isn't named here (KindAnon's relatives such as a sync file) keeps the text of its
 // own that String shows.
 const (

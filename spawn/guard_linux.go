@@ -204,11 +204,9 @@ func (e *descriptorError) Error() string { return fmt.Sprintf("descriptor %d: %v
 
 func (e *descriptorError) Unwrap() error { return e.err }
 
-func words(k fdtable.Kind) string { return strings.ReplaceAll(string(k), "-", " ") }
-
 func article(k fdtable.Kind) string {
 	if strings.ContainsRune("aeiou", rune(k[0])) {
-		return "an " + words(k)
+		return "an " + k.Words()
 	}
-	return "a " + words(k)
+	return "a " + k.Words()
 }

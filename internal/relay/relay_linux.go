@@ -132,7 +132,7 @@ func identify(fd int) (k kind, id identity, err error) {
 func refuse(fd int, how string) error {
 	what := "something unknown"
 	if d, err := fdtable.Inspect(fd); err == nil || errors.Is(err, fdtable.ErrNoProc) {
-		what = strings.ReplaceAll(string(d.Kind), "-", " ")
+		what = d.Kind.Words()
 	}
 	if how != "" {
 		what += " that " + how

@@ -44,7 +44,7 @@ func whatIs(n int) string {
 	if err != nil && !errors.Is(err, fdtable.ErrNoProc) {
 		return "unknown"
 	}
-	words := []string{strings.ReplaceAll(string(d.Kind), "-", " ")}
+	words := []string{d.Kind.Words()}
 	switch {
 	case d.Socket != nil:
 		words = append(words, d.Socket.String())
