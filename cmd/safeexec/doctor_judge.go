@@ -174,32 +174,51 @@ func (p *patient) lockText(lock fdtable.Lock) string {
 	return lock.String()
 }
 
-// powers says what a kind of descriptor is good for, beyond reading and writing.
-var powers = map[fdtable.Kind]string{
-	fdtable.KindBlockDevice:     "reads or writes a device below its file system",
-	fdtable.KindCharDevice:      "drives a device",
-	fdtable.KindPTYMaster:       "is the master of a terminal: what is written to it is typed there",
-	fdtable.KindNamespace:       "is a door into a namespace (setns)",
-	fdtable.KindPidfd:           "reaches a process, its descriptors included (pidfd_getfd)",
-	fdtable.KindIOUring:         "does system calls behind any filter's back",
-	fdtable.KindSeccompListener: "decides about another process's system calls",
-	fdtable.KindUserfaultfd:     "holds up another process's memory",
-	fdtable.KindFanotify:        "watches, or decides about, what others open",
-	fdtable.KindBinder:          "passes descriptors by an ioctl",
-	fdtable.KindDMABuf:          "gives the same description again by an ioctl",
-	fdtable.KindBPFMap:          "changes what the kernel's programs see",
-	fdtable.KindBPFProgram:      "is a program in the kernel",
-	fdtable.KindBPFLink:         "holds a program in the kernel in its place",
-	fdtable.KindPerfEvent:       "counts or samples what others do",
-	fdtable.KindKVM:             "drives a virtual machine",
+// powerOf says what a kind of descriptor is good for, beyond reading and writing; empty where it is for nothing more.
+func powerOf(kind fdtable.Kind) string {
+	switch kind {
+	case fdtable.KindBlockDevice:
+		return "reads or writes a device below its file system"
+	case fdtable.KindCharDevice:
+		return "drives a device"
+	case fdtable.KindPTYMaster:
+		return "is the master of a terminal: what is written to it is typed there"
+	case fdtable.KindNamespace:
+		return "is a door into a namespace (setns)"
+	case fdtable.KindPidfd:
+		return "reaches a process, its descriptors included (pidfd_getfd)"
+	case fdtable.KindIOUring:
+		return "does system calls behind any filter's back"
+	case fdtable.KindSeccompListener:
+		return "decides about another process's system calls"
+	case fdtable.KindUserfaultfd:
+		return "holds up another process's memory"
+	case fdtable.KindFanotify:
+		return "watches, or decides about, what others open"
+	case fdtable.KindBinder:
+		return "passes descriptors by an ioctl"
+	case fdtable.KindDMABuf:
+		return "gives the same description again by an ioctl"
+	case fdtable.KindBPFMap:
+		return "changes what the kernel's programs see"
+	case fdtable.KindBPFProgram:
+		return "is a program in the kernel"
+	case fdtable.KindBPFLink:
+		return "holds a program in the kernel in its place"
+	case fdtable.KindPerfEvent:
+		return "counts or samples what others do"
+	case fdtable.KindKVM:
+		return "drives a virtual machine"
+	}
+	return ""
 }
 
 // power: a process has such things for itself, close-on-exec. Those that it got, or would pass on, are the ones to look at.
 func (p *patient) power(h held) *finding {
 	ancestor, _ := p.sharedWithAncestor(h)
 	got, passesOn := ancestor > 0 && !p.forked, !h.descriptor.CloseOnExec
-	text, ok := powers[h.descriptor.Kind]
-	if !ok || p.isMeant(h) || !got && !passesOn {
+	text := powerOf(h.descriptor.Kind)
+	if text == "" || p.isMeant(h) || !got && !passesOn {
 		return nil
 	}
 	f := &finding{kind: "power", text: "it " + text}
