@@ -178,25 +178,22 @@ func isName(name string) bool {
 
 func parseArguments(id callID, words []string, list []*rule) (arguments [6]argument, err error) {
 	for i, word := range words {
-		arguments[i], err = parseArgument(id, uint8(i), strings.TrimSpace(word), list)
-		if err != nil {
+		arguments[i], err = parseArgument(id, uint8(i), word)
+		if err != nil && looked(list, uint8(i)) { // else it is an address, or a value that makes no difference
 			return arguments, fmt.Errorf("%s: %w", argumentName(id, uint8(i)), err)
 		}
 	}
 	return arguments, nil
 }
 
-func parseArgument(id callID, index uint8, word string, list []*rule) (argument, error) {
-	if word == "?" {
+func parseArgument(id callID, index uint8, word string) (argument, error) {
+	if word = strings.TrimSpace(word); word == "?" {
 		return argument{}, nil
 	}
 	var value uint64
 	for _, part := range strings.Split(word, "|") {
 		v, err := parseValue(id, index, strings.TrimSpace(part))
-		switch {
-		case err != nil && !looked(list, index):
-			return argument{}, nil // an address, or a value that makes no difference
-		case err != nil:
+		if err != nil {
 			return argument{}, err
 		}
 		value |= v

@@ -95,9 +95,9 @@ func (c profileCompiler) branches(table int) ([]branch, error) {
 			branches = append(branches, branch{chain.number, chain.number, c.chain(chain)})
 		}
 	}
-	for _, numbers := range numbersOf(table) {
-		if unheard {
-			branches = append(branches, branch{max(newest+1, numbers.lo), numbers.hi, c.answer(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))})
+	if unheard {
+		for _, numbers := range numbersOf(table) {
+			branches = append(branches, branch{max(newest+1, numbers.lo), numbers.hi, c.answer(refused(unix.ENOSYS))})
 		}
 	}
 	return branches, nil

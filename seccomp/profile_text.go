@@ -123,17 +123,9 @@ func (p *profile) explain(text string) (string, error) {
 func plainArguments(name string, words []string) (arguments [6]argument, err error) {
 	id := slices.IndexFunc(calls[:], func(c call) bool { return c.name == name })
 	for i, word := range words {
-		if word = strings.TrimSpace(word); word == "?" {
-			continue
+		if arguments[i], err = parseArgument(callID(max(id, 0)), uint8(i), word); err != nil {
+			return arguments, fmt.Errorf("argument %d: %w", i, err)
 		}
-		for _, part := range strings.Split(word, "|") {
-			v, err := parseValue(callID(max(id, 0)), uint8(i), strings.TrimSpace(part))
-			if err != nil {
-				return arguments, fmt.Errorf("argument %d: %w", i, err)
-			}
-			arguments[i].value |= v
-		}
-		arguments[i].known = true
 	}
 	return arguments, nil
 }
