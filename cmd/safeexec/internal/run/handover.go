@@ -16,7 +16,7 @@ import (
 // names the descriptor that it reads what it needs from: the kernel bounds the length of variables, and calls in flight may be many.
 const (
 	guardName     = "safeexec (guarding)"
-	guardVariable = "SAFEEXEC_GUARD="
+	guardVariable = "SAFEEXEC_GUARD"
 )
 
 // own opens this program for handOver: it may be replaced or out of sight by then.
@@ -35,24 +35,24 @@ func (s *supervisor) handOver() error {
 	if err != nil {
 		return err
 	}
-	reading, writing, err := os.Pipe()
-	if err != nil {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 		return err
 	}
+	reading, writing := ends[0], os.NewFile(uintptr(ends[1]), "state")
 	defer writing.Close()
 	attr := spawn.ChildAttr{Terminal: none}
 	for n := range 3 {
 		attr.Pass = append(attr.Pass, spawn.Descriptor{Number: n, FD: spawn.DevNull})
 	}
-	from := int(reading.Fd())
-	for _, n := range append(s.started.Descriptors(), s.own, from) {
+	for _, n := range append(s.started.Descriptors(), s.own, reading) {
 		attr.Pass = append(attr.Pass, spawn.Descriptor{Number: n, FD: n})
 	}
 	blocked := uint64(0)
 	attr.Blocked = &blocked
-	variables := []string{guardVariable + strconv.Itoa(from)}
+	variables := []string{guardVariable + "=" + strconv.Itoa(reading)}
 	_, err = spawn.StartChild(fmt.Sprintf("/proc/self/fd/%d", s.own), []string{guardName}, variables, &attr)
-	reading.Close()
+	unix.Close(reading)
 	if err == nil {
 		_, err = writing.Write(state)
 	}
@@ -68,7 +68,7 @@ func ResumeGuard() int {
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
 	unix.Setsid()
 	unix.Chdir("/")
-	from, err := strconv.Atoi(os.Getenv(guardVariable[:len(guardVariable)-1]))
+	from, err := strconv.Atoi(os.Getenv(guardVariable))
 	if err != nil {
 		return exitFailed
 	}

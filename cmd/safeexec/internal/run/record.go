@@ -27,7 +27,8 @@ type record struct {
 
 	mu       sync.Mutex
 	attempts []attempt
-	more     int // attempts that weren't recorded
+	place    map[spawn.Attempt]int // among attempts
+	more     int                   // attempts that weren't recorded
 }
 
 // A recorded is one of the command's descriptors, with a copy of ours to look through.
@@ -50,7 +51,7 @@ const maxAttempts = 10_000
 
 // newRecord looks at everything before the command can.
 func newRecord(file string, shared map[int]int) (*record, error) {
-	r := &record{}
+	r := &record{place: map[spawn.Attempt]int{}}
 	if file == "" {
 		fd, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
 		if err != nil {
@@ -94,13 +95,14 @@ func lookAt(number, from int) (one recorded, err error) {
 func (r *record) observe(a spawn.Attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i := slices.IndexFunc(r.attempts, func(known attempt) bool { return known.Attempt == a })
+	i, known := r.place[a]
 	switch {
-	case i >= 0:
+	case known:
 		r.attempts[i].count++
 	case len(r.attempts) == maxAttempts:
 		r.more++
 	default:
+		r.place[a] = len(r.attempts)
 		r.attempts = append(r.attempts, attempt{a, 1})
 	}
 }
@@ -247,7 +249,7 @@ func (j *recordJSON) writeText(w io.Writer) error {
 		if len(d.Changes) > 0 {
 			what = strings.Join(d.Changes, ", ")
 		}
-		say("descriptor %d (%s %s): %s", d.Number, strings.ReplaceAll(d.Kind, "-", " "), oneLine(d.Target), what)
+		say("descriptor %d (%s %s): %s", d.Number, fdtable.Kind(d.Kind).Words(), oneLine(d.Target), what)
 	}
 	for _, a := range j.Attempts {
 		times := ""

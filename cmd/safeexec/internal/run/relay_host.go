@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/safeexec/safeexec/cmd/safeexec/internal/signals"
 	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/internal/inherit"
-	"github.com/safeexec/safeexec/internal/poller"
 	"github.com/safeexec/safeexec/internal/relay"
 	"github.com/safeexec/safeexec/spawn"
 )
@@ -181,34 +181,25 @@ func (h *host) attr(a *act, inherited []int, control int) (attr *spawn.ChildAttr
 
 // letGo closes what was inherited, as a supervisor does.
 func (h *host) letGo() error {
-	marked := append(h.signals.Descriptors(), h.relays.Descriptors()...)
-	marked = append(append(marked, h.control), poller.Descriptors()...)
-	if err := fdtable.CloseInherited(nil, marked); err != nil {
+	if err := letGo(nil, slices.Concat(h.signals.Descriptors(), h.relays.Descriptors(), []int{h.control})); err != nil {
 		unix.Kill(h.leader, unix.SIGKILL)
-		return about("--relay", none, fmt.Errorf("close what the command has: %w", err))
+		return about("--relay", none, err)
 	}
-	openNull()
 	return nil
 }
 
 // listen receives messages until the session ends.
 func (h *host) listen() {
 	for {
-		var message [2]byte
-		n, _, err := unix.Recvfrom(h.control, message[:], unix.MSG_WAITALL)
-		switch {
-		case err == unix.EINTR:
-		case err != nil || n < len(message):
+		message, ok := hear(h.control)
+		if !ok {
 			return
-		default:
-			h.messages <- message
 		}
+		h.messages <- message
 	}
 }
 
-func (h *host) say(what byte) {
-	unix.SendmsgN(h.control, []byte{what, 0}, nil, nil, unix.MSG_NOSIGNAL)
-}
+func (h *host) say(what byte) { say(h.control, what, 0) }
 
 func (h *host) message(m [2]byte) {
 	switch m[0] {
@@ -320,21 +311,7 @@ func (h *host) leave() {
 }
 
 // reap reports whether the session has ended. As PID 1 we get orphans too.
-func (h *host) reap() bool {
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil || pid == 0:
-			return false
-		case pid != h.leader:
-		case status.Signaled():
-			h.status = 128 + int(status.Signal())
-			return true
-		default:
-			h.status = status.ExitStatus()
-			return true
-		}
-	}
+func (h *host) reap() (ended bool) {
+	h.status, ended = reap(h.leader, nil)
+	return ended
 }

@@ -33,6 +33,21 @@ const (
 	sayDone       = 'k' // all has been carried
 )
 
+// say sends a message. Whether anybody is there to get it shows elsewhere.
+func say(control int, what, value byte) {
+	unix.SendmsgN(control, []byte{what, value}, nil, nil, unix.MSG_NOSIGNAL)
+}
+
+// hear waits for the next message; ok is false when the other one is gone.
+func hear(control int) (message [2]byte, ok bool) {
+	for {
+		n, _, err := unix.Recvfrom(control, message[:], unix.MSG_WAITALL)
+		if err != unix.EINTR {
+			return message, err == nil && n == len(message)
+		}
+	}
+}
+
 // sessionName begins the name by which the host starts the session; what it has to know follows. It says nothing that the user
 // couldn't do without us.
 const sessionName = "safeexec (relay)"
@@ -192,9 +207,7 @@ func (s *session) started() {
 	}()
 }
 
-func (s *session) say(what, value byte) {
-	unix.SendmsgN(s.control, []byte{what, value}, nil, nil, unix.MSG_NOSIGNAL)
-}
+func (s *session) say(what, value byte) { say(s.control, what, value) }
 
 // awaitHangUp returns when the host is gone.
 func (s *session) awaitHangUp() {
@@ -253,14 +266,9 @@ func (s *session) finish(queue *signals.Queue) {
 	infos := receive(queue)
 	done := make(chan bool)
 	go func() {
-		buffer := make([]byte, 2)
 		for {
-			n, _, err := unix.Recvfrom(s.control, buffer, unix.MSG_WAITALL)
-			if err == unix.EINTR {
-				continue
-			}
-			if err != nil || n < len(buffer) || buffer[0] == sayDone {
-				done <- n < len(buffer)
+			if message, ok := hear(s.control); !ok || message[0] == sayDone {
+				done <- !ok
 				return
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -231,7 +232,11 @@ func dieWithParent() error {
 // letGo closes what was inherited: whoever waits for the end of a pipe or connection shall see it as if safeexec weren't there.
 // Only the status descriptor stays. 0, 1 and 2 become /dev/null, where there is one, so that nothing else is opened under these numbers.
 func (s *supervisor) letGo() error {
-	kept, marked := s.options.statusNumbers(), slices.Concat(s.signals.Descriptors(), s.before.copies(), s.needed(), s.relayDescriptors())
+	return letGo(s.options.statusNumbers(), slices.Concat(s.signals.Descriptors(), s.before.copies(), s.needed(), s.relayDescriptors()))
+}
+
+// letGo closes what was inherited and isn't kept; marked is what is close-on-exec and needed here.
+func letGo(kept, marked []int) error {
 	if err := fdtable.CloseInherited(kept, append(marked, poller.Descriptors()...)); err != nil {
 		return fmt.Errorf("close what the command has: %w", err)
 	}
@@ -255,23 +260,32 @@ func (s *supervisor) needed() []int {
 }
 
 // reap takes away whoever has ended: the command, or an orphan that became our child. It reports whether the command has.
-func (s *supervisor) reap() bool {
+func (s *supervisor) reap() (ended bool) {
+	s.status, ended = reap(s.child, s.stop)
+	return ended
+}
+
+// reap takes away whoever has ended, and reports whether one of the children has, and with what exit status. It calls stopped, unless
+// that is nil, when that child was stopped.
+func reap(child int, stopped func(by syscall.Signal)) (exitStatus int, ended bool) {
+	options := unix.WNOHANG
+	if stopped != nil {
+		options |= unix.WUNTRACED
+	}
 	for {
 		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WUNTRACED, nil)
+		pid, err := unix.Wait4(-1, &status, options, nil)
 		switch {
 		case err == unix.EINTR:
 		case err != nil || pid == 0:
-			return false
-		case pid != s.child:
+			return 0, false
+		case pid != child:
 		case status.Stopped():
-			s.stop(status.StopSignal())
+			stopped(status.StopSignal())
 		case status.Signaled():
-			s.status = 128 + int(status.Signal())
-			return true
+			return 128 + int(status.Signal()), true
 		default:
-			s.status = status.ExitStatus()
-			return true
+			return status.ExitStatus(), true
 		}
 	}
 }
