@@ -385,7 +385,7 @@ func relayBackground(t *testing.T) {
 	s.expect("stopped by SIGTSTP")
 	fmt.Fprintln(s.say, "background")
 	s.expect("stopped by SIGTTIN")
-	s.goOn()
+	s.goOn("go")
 	s.press("more\n")
 	s.expect("read more")
 	s.press("\x04")

@@ -34,6 +34,7 @@ func TestTerminal(t *testing.T) {
 	build(t)
 	t.Run("job control", jobControl)
 	t.Run("once", once)
+	t.Run("continued", continued)
 	t.Run("interrupted", interrupted)
 }
 
@@ -67,7 +68,11 @@ func shell(args []string) int {
 		if word != "background" {
 			unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pid)
 		}
-		unix.Kill(-pid, unix.SIGCONT)
+		if word == "alone" {
+			unix.Kill(pid, unix.SIGCONT)
+		} else {
+			unix.Kill(-pid, unix.SIGCONT)
+		}
 	}
 }
 
@@ -188,7 +193,21 @@ func (s *session) press(keys string) {
 	}
 }
 
-func (s *session) goOn() { fmt.Fprintln(s.say, "go") }
+// goOn has the shell continue the job: "go", or only safeexec, not the group: "alone".
+func (s *session) goOn(how string) { fmt.Fprintln(s.say, how) }
+
+// foreground is the terminal's foreground process group, which is safeexec's own unless the command has one.
+func (s *session) foreground() (group int) {
+	s.t.Helper()
+	err := control(s.keyboard, func(fd int) (err error) {
+		group, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return group
+}
 
 // expect reads the next lines.
 func (s *session) expect(lines ...string) {
@@ -216,10 +235,10 @@ func controlled(t *testing.T, options []string) {
 	s.expect("ready")
 	s.press("one\n")
 	s.expect("read one")
-	for range 3 {
+	for range 12 { // a SIGCONT that is passed on late takes the next stop back
 		s.press("\x1a")
 		s.expect("stopped by SIGTSTP")
-		s.goOn()
+		s.goOn("go")
 		s.press("more\n")
 		s.expect("read more")
 	}
@@ -246,16 +265,30 @@ func receivedOnce(t *testing.T, options []string) {
 		t.Fatal(err)
 	}
 	s.expect("got SIGWINCH")
-	var group int
-	err := control(s.keyboard, func(fd int) (err error) {
-		group, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-		return err
-	})
-	if err != nil {
+	// safeexec, or the command itself where it has the terminal: what came twice would come before this.
+	if err := unix.Kill(s.foreground(), unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	// safeexec, or the command itself where it has the terminal: what came twice would come before this.
-	if err := unix.Kill(group, unix.SIGUSR1); err != nil {
+	s.expect("got SIGUSR1", "ended 0, terminal back: true")
+}
+
+// A SIGCONT for safeexec alone reaches the command, when it is stopped and when it never was.
+func continued(t *testing.T) {
+	s := open(t, []string{"--supervise"})
+	s.expect("ready")
+	s.press("\x1a")
+	s.expect("stopped by SIGTSTP")
+	s.goOn("alone")
+	s.press("more\n\x04")
+	s.expect("read more", "ended 5, terminal back: true")
+
+	s = open(t, []string{"--supervise"}, "18", "10")
+	s.expect("ready")
+	if err := unix.Kill(s.foreground(), unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	s.expect("got SIGCONT")
+	if err := unix.Kill(s.foreground(), unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
 	s.expect("got SIGUSR1", "ended 0, terminal back: true")

@@ -30,13 +30,12 @@ func (s *supervisor) stop(by syscall.Signal) {
 	s.signals.Default(by)
 }
 
-// resume continues the command, after giving the terminal back to its group if that had it. The command may have had the same
-// signal, as a member of our group, and have been stopped once more since: that stop is newer than the signal.
+// resume continues the command, after giving the terminal back to its group if that had it.
 func (s *supervisor) resume(info *signals.Info) {
-	if s.stoppedAgain() {
+	group := s.childGroup()
+	if s.wentOn(group == unix.Getpgrp()) {
 		return
 	}
-	group := s.childGroup()
 	s.session.resumed(group)
 	if s.tookTTY {
 		s.tookTTY = false
@@ -49,11 +48,22 @@ func (s *supervisor) resume(info *signals.Info) {
 	info.Send(s.child)
 }
 
-// stoppedAgain reports whether there is a stop of the command that reap hasn't seen yet.
-func (s *supervisor) stoppedAgain() bool {
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_PID, s.child, &info, unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT, nil)
-	return err == nil && info.Signo != 0
+// wentOn reports whether the command may have had a SIGCONT too, as a member of our group, or was stopped since, which reap hasn't seen
+// yet. Then it mustn't get another: a key may be about to stop it, and SIGCONT takes that back. Once the command has been continued,
+// the signal says nothing of when it was sent; one that finds the command in the stop that reap saw, or never continued, is for it.
+func (s *supervisor) wentOn(inGroup bool) bool {
+	changes := unix.WSTOPPED
+	if inGroup {
+		changes |= unix.WCONTINUED
+	}
+	for range 2 { // waitid looks for a stop first, and then a new one may hide that the command went on before
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, s.child, &info, changes|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err == nil && info.Signo != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // takeTerminalBack makes this process group the terminal's again, after a command that had been given a group of its own.
