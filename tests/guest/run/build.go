@@ -82,6 +82,11 @@ func addBinaries(a *archive, root, work string, only *regexp.Regexp) ([]job.Job,
 		return nil, err
 	}
 	a.file("/bin/safeexec", binary)
+	binary = filepath.Join(work, "i386")
+	if err := buildFor("386", filepath.Join(root, "tests"), "build", "-o", binary, "./guest/i386"); err != nil {
+		return nil, err
+	}
+	a.file("/bin/i386", binary)
 	jobs := []job.Job{
 		{Name: "check", Dir: "/", Args: []string{"/bin/safeexec", "check", "--json"}},
 		{Name: "check-user", Dir: "/", UID: user, Args: []string{"/bin/safeexec", "check", "--json"}},
@@ -113,7 +118,7 @@ func addBinaries(a *archive, root, work string, only *regexp.Regexp) ([]job.Job,
 		if skip := notInGuests[s.name]; skip != "" {
 			args = append(args, "-test.skip=^("+skip+")$")
 		}
-		env := []string{"SAFEEXEC_BINARY=/bin/safeexec"}
+		env := []string{"SAFEEXEC_BINARY=/bin/safeexec", "SAFEEXEC_I386=/bin/i386"}
 		jobs = append(jobs,
 			job.Job{Name: testName(s.name, 0), Dir: "/src/" + s.dir, Args: args, Env: env},
 			job.Job{Name: testName(s.name, user), Dir: "/src/" + s.dir, UID: user, Args: args, Env: env})
@@ -127,10 +132,12 @@ func testName(suite string, uid int) string {
 }
 
 // build runs the go command for a machine without C libraries and debuggers.
-func build(dir, verb string, args ...string) error {
+func build(dir, verb string, args ...string) error { return buildFor("amd64", dir, verb, args...) }
+
+func buildFor(architecture, dir, verb string, args ...string) error {
 	cmd := exec.Command("go", append([]string{verb, "-trimpath", "-ldflags=-s -w"}, args...)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+architecture)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s %s: %w\n%s", verb, strings.Join(args, " "), err, out)
 	}

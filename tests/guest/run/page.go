@@ -223,10 +223,10 @@ func (p *page) features() {
 }
 
 // Boundaries inside a test's name: between words that begin with a capital, and between the words of a sentence, for which
-// package testing has put underscores; those of a constant stay.
+// package testing has put underscores; those of a constant or of a call stay.
 var (
-	wordBegins = regexp.MustCompile(`([a-z])([A-Z])|([A-Z])([A-Z][a-z])`)
-	constant   = regexp.MustCompile(`[A-Z0-9]+(_[A-Z0-9]+)+`)
+	wordBegins = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
+	constant   = regexp.MustCompile(`[A-Z0-9]+(_[A-Z0-9]+)+|io_uring|pidfd_getfd`)
 )
 
 func spaced(name string) string { return wordBegins.ReplaceAllString(name, "$1$3 $2$4") }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestWords(t *testing.T) {
-	for name, want := range map[string]string{"UNIXSockets": "UNIX Sockets", "Files": "Files", "LeakedThings": "Leaked Things"} {
+	for name, want := range map[string]string{"UNIXSockets": "UNIX Sockets", "Files": "Files", "LeakedThings": "Leaked Things", "I386Gate": "I386 Gate"} {
 		if got := spaced(name); got != want {
 			t.Errorf("spaced(%s) = %q, want %q", name, got, want)
 		}
@@ -15,6 +15,7 @@ func TestWords(t *testing.T) {
 	for name, want := range map[string]string{
 		"change:_O_NONBLOCK":           "change: O_NONBLOCK",
 		"pass:_F_DUPFD_CLOEXEC":        "pass: F_DUPFD_CLOEXEC",
+		"pass:_io_uring":               "pass: io_uring",
 		"inside:_named_stream":         "inside: named stream",
 		"a_shared_file,_no_UNIX_socks": "a shared file, no UNIX socks",
 	} {

@@ -1,0 +1,373 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/internal/proctest"
+	"github.com/safeexec/safeexec/seccomp"
+)
+
+func init() {
+	proctest.Helper("gate", helpGate)
+	proctest.Helper("gated", helpGated)
+}
+
+// Numbers of the i386 table.
+const (
+	i386Getpid  = 20
+	i386Dup     = 41
+	i386Fcntl   = 55
+	i386Flock   = 143
+	i386Fcntl64 = 221
+)
+
+// helpGate fails where 64-bit code can't use the i386 table.
+func helpGate([]string) int {
+	if int(gate(i386Getpid, 0, 0, 0)) != os.Getpid() {
+		return 1
+	}
+	return 0
+}
+
+// helpGated changes descriptor 3 from 64-bit code, with registers whose upper halves aren't zero.
+func helpGated([]string) int {
+	const garbage = 0xdeadbeef << 32
+	f := found{}
+	for name, arguments := range map[string][4]uintptr{
+		"flags: fcntl F_SETFL":    {i386Fcntl, 3, unix.F_SETFL, unix.O_APPEND},
+		"flags: fcntl64 F_SETFL":  {i386Fcntl64, 3, unix.F_SETFL, unix.O_APPEND | unix.O_NONBLOCK},
+		"owner: fcntl64 F_SETSIG": {i386Fcntl64, 3, unix.F_SETSIG, uintptr(unix.SIGURG)},
+		"lock: flock":             {i386Flock, 3, unix.LOCK_EX | unix.LOCK_NB, 0},
+		"dup: dup":                {i386Dup, 3, 0, 0},
+		"dup: fcntl F_DUPFD":      {i386Fcntl, 3, unix.F_DUPFD, 10},
+	} {
+		a := arguments
+		result := gate(a[0], a[1]|garbage, a[2]|garbage, a[3])
+		var err error
+		if errno := -int32(result); errno > 0 {
+			err = unix.Errno(errno)
+		}
+		f.try(name, err)
+	}
+	return f.print()
+}
+
+// needProgram is the program of 32 bits. SAFEEXEC_I386 names one that has been built already, on a kernel that must run it.
+func needProgram(t *testing.T) string {
+	t.Helper()
+	if built := os.Getenv("SAFEEXEC_I386"); built != "" {
+		return built
+	}
+	if err := proctest.Command(t, "gate").Run(); err != nil {
+		t.Skip("the i386 table (IA32_EMULATION, ia32_emulation=) isn't in this kernel")
+	}
+	path, err := buildProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var buildProgram = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(scratch, "i386")
+	cmd := exec.Command("go", "build", "-o", path, "./i386")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=386")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+// A shared has the files that go as 3 and 4, and how they were before.
+type shared struct {
+	file, directory *os.File
+	before          string
+}
+
+func newShared(t *testing.T) *shared {
+	t.Helper()
+	dir := t.TempDir()
+	file, err := os.OpenFile(filepath.Join(dir, "shared"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	directory, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { directory.Close() })
+	if _, err := file.WriteString(strings.Repeat("0123456789", 100)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Seek(100, 0); err != nil {
+		t.Fatal(err)
+	}
+	s := &shared{file: file, directory: directory}
+	s.before = s.state(t)
+	return s
+}
+
+// state is what the command isn't to change: all but the offset, which some guards leave alone.
+func (s *shared) state(t *testing.T) string {
+	t.Helper()
+	fd := int(s.file.Fd())
+	var values []int
+	for _, command := range []int{unix.F_GETFL, unix.F_GETOWN, unix.F_GETSIG, unix.F_GETLEASE} {
+		value, err := unix.FcntlInt(uintptr(fd), command, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, value)
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(values, strings.Count(string(info), "lock:"))
+}
+
+func (s *shared) offset(t *testing.T) int64 {
+	t.Helper()
+	at, err := s.file.Seek(0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+// command runs a program under safeexec, or with nil by itself.
+func (s *shared) command(t *testing.T, options []string, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	words := append([]string{program}, args...)
+	if options != nil {
+		words = slices.Concat([]string{binary(t)}, options, []string{"--"}, words)
+	}
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.ExtraFiles = []*os.File{s.file, s.directory}
+	return cmd
+}
+
+// operations sorts what was found by the operation that its name begins with.
+func (f found) operations() map[string]found {
+	sorted := map[string]found{}
+	for what, got := range f {
+		operation, _, _ := strings.Cut(what, ":")
+		if sorted[operation] == nil {
+			sorted[operation] = found{}
+		}
+		sorted[operation][what] = got
+	}
+	return sorted
+}
+
+// came makes sure that each attempt at an operation came to what is wanted, and tells how.
+func (f found) came(t *testing.T, want map[string]string) {
+	t.Helper()
+	sorted := f.operations()
+	if len(sorted) != len(want) {
+		t.Errorf("tried %v, expected %v", slices.Sorted(maps.Keys(sorted)), slices.Sorted(maps.Keys(want)))
+	}
+	for _, operation := range slices.Sorted(maps.Keys(sorted)) {
+		t.Run(operation, func(t *testing.T) {
+			for what, got := range sorted[operation] {
+				if got != want[operation] {
+					t.Errorf("%s: %s, want %s", what, got, want[operation])
+				}
+			}
+			if want[operation] == "ok" {
+				tell(t, "works")
+			} else {
+				tell(t, refusedWith(want[operation]))
+			}
+		})
+	}
+}
+
+// guardingBoth guards the file and the directory, for operations that are named or for those that are meant without a name.
+func guardingBoth(operations string, options ...string) []string {
+	options = append(guarding("--keep", "4", "--abi", "compat"), options...)
+	if operations != "" {
+		options[0] = "--guard=" + operations
+	}
+	return options
+}
+
+// A compat is a guard that permits programs of 32 bits, and what attempts at each operation come to under it.
+type compat struct {
+	name    string
+	options []string
+	want    map[string]string
+}
+
+func compats() []compat {
+	unixSockets := "EPERM"
+	if seccomp.LandlockABI() >= 9 { // which confines them
+		unixSockets = "ok"
+	}
+	byNumber := map[string]string{
+		"flags": "EPERM", "owner": "EPERM", "lock": "EPERM", "seek": "EPERM", "offset": "ok", "mode": "ok", "dup": "EPERM",
+		"steal": "EPERM", "pass": "EPERM", "a copy": "EPERM", "io_uring": "ENOSYS", "UNIX socket": unixSockets,
+	}
+	changed := func(pairs ...string) map[string]string {
+		want := maps.Clone(byNumber)
+		for i := 0; i < len(pairs); i += 2 {
+			want[pairs[i]] = pairs[i+1]
+		}
+		return want
+	}
+	return []compat{
+		{"guarded by number", guardingBoth(""), byNumber},
+		{"guarded by number, offsets too", guardingBoth("flags,owner,lock,offset,mode"), changed("offset", "EPERM", "mode", "EPERM")},
+		{"guarded by description", guardingBoth("", "--supervise"), changed("dup", "ok", "seek", "ok")},
+		{"guarded by description, seek too", guardingBoth("flags,owner,lock,seek", "--supervise"), changed("dup", "ok")},
+	}
+}
+
+// TestI386 runs a program of 32 bits, which works as ever under a guard with --abi compat, and can't do by its own numbers what
+// others can't do by theirs.
+func TestI386(t *testing.T) {
+	program := needProgram(t)
+	s := newShared(t)
+	for what, got := range ask(t, s.command(t, nil, program, "attempts")) {
+		want := "ok"
+		if what == "pass: a seccomp listener" || what == "io_uring: setup" {
+			want = "EFAULT" // so the call is there
+		}
+		if got != want {
+			t.Errorf("outside of any guard %s: %s, want %s", what, got, want)
+		}
+	}
+	if s.state(t) == s.before {
+		t.Error("outside of any guard nothing changes")
+	}
+	for _, c := range append([]compat{{name: "no guard", options: []string{}}}, compats()...) {
+		t.Run(c.name+": a program works", func(t *testing.T) { works(t, c.options, program) })
+	}
+	for _, c := range compats() {
+		t.Run(c.name, func(t *testing.T) { c.try(t, program) })
+	}
+}
+
+func works(t *testing.T, options []string, program string) {
+	got := ask(t, newShared(t).command(t, options, program, "works"))
+	for what, result := range got {
+		if result != "ok" {
+			t.Errorf("%s: %s", what, result)
+		}
+	}
+	if len(got) < 14 {
+		t.Errorf("did only %v", got)
+	}
+	tell(t, "works")
+}
+
+func (c *compat) try(t *testing.T, program string) {
+	s := newShared(t)
+	got := ask(t, s.command(t, c.options, program, "attempts"))
+	if c.want["dup"] == "ok" { // a received copy is one like any other
+		const pair = "pass: a copy over a pair"
+		if got[pair] != "ok" {
+			t.Errorf("%s: %s", pair, got[pair])
+		}
+		delete(got, pair)
+	}
+	got.came(t, c.want)
+	if now := s.state(t); now != s.before {
+		t.Errorf("the caller's description changed from %s to %s", s.before, now)
+	}
+	if now := s.offset(t); c.want["offset"] != "ok" && now != 100 {
+		t.Errorf("the caller's offset moved to %d", now)
+	}
+}
+
+// TestI386Native: without --abi compat a program of 32 bits is killed by its first call under a filter.
+func TestI386Native(t *testing.T) {
+	program := needProgram(t)
+	for _, c := range []struct {
+		name    string
+		options []string
+	}{
+		{"a guard", append(guarding(), "--keep", "4")},
+		{"a guard, and --abi native", append(guarding("--abi", "native"), "--keep", "4")},
+		{"a denial", []string{"--deny", "lock"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := newShared(t).command(t, c.options, program, "works").Run()
+			if !killed(err) {
+				t.Fatalf("%v, want SIGSYS", err)
+			}
+			tell(t, "killed: SIGSYS")
+		})
+	}
+	t.Run("a guard by description", func(t *testing.T) {
+		cmd := newShared(t).command(t, append(guarding("--supervise"), "--keep", "4"), program, "works")
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 128+int(unix.SIGSYS) {
+			t.Fatalf("%v: %s; want status 159", err, out)
+		}
+		tell(t, "killed: SIGSYS, exit status 159")
+	})
+}
+
+// killed reports whether a command died of SIGSYS.
+func killed(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGSYS
+}
+
+// TestI386Gate: the i386 table is a gate in every program, and the halves of the registers that the kernel doesn't look at
+// make no difference.
+func TestI386Gate(t *testing.T) {
+	needProgram(t) // for its skip
+	gated := func(t *testing.T, options []string) (*shared, *exec.Cmd) {
+		s := newShared(t)
+		cmd := s.command(t, options, proctest.Program(t))
+		cmd.Env = proctest.Environment("gated")
+		return s, cmd
+	}
+	s, cmd := gated(t, nil)
+	for what, got := range ask(t, cmd) {
+		if got != "ok" {
+			t.Errorf("outside of any guard %s: %s", what, got)
+		}
+	}
+	if s.state(t) == s.before {
+		t.Error("outside of any guard nothing changes")
+	}
+	t.Run("--abi native", func(t *testing.T) {
+		_, cmd := gated(t, guarding())
+		if err := cmd.Run(); !killed(err) {
+			t.Fatalf("%v, want SIGSYS", err)
+		}
+		tell(t, "killed: SIGSYS")
+	})
+	for _, c := range []struct {
+		name    string
+		options []string
+		dup     string
+	}{
+		{"guarded by number", guarding("--abi", "compat"), "EPERM"},
+		{"guarded by description", guarding("--abi", "compat", "--supervise"), "ok"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, cmd := gated(t, c.options)
+			ask(t, cmd).came(t, map[string]string{"flags": "EPERM", "owner": "EPERM", "lock": "EPERM", "dup": c.dup})
+			if now := s.state(t); now != s.before {
+				t.Errorf("the caller's description changed from %s to %s", s.before, now)
+			}
+		})
+	}
+}
