@@ -6,11 +6,8 @@ import (
 	"testing"
 )
 
-// The table that is committed is what go generate makes.
+// The table that is committed is what go generate makes. This takes Go.
 func TestTableIsGenerated(t *testing.T) {
-	if os.Getenv("SAFEEXEC_BINARY") != "" {
-		t.Skip("this user has no Go")
-	}
 	want, err := generate()
 	if err != nil {
 		t.Fatal(err)
