@@ -55,15 +55,14 @@ type builder struct {
 }
 
 func (b *builder) node(code uint16, k uint32, yes, no int32) int32 {
-	n := node{code, k, yes, no}
-	if at, found := b.known[n]; found {
-		return at
-	}
-	b.nodes = append(b.nodes, n)
-	at := int32(len(b.nodes) - 1)
+	n, at := node{code, k, yes, no}, int32(len(b.nodes))
 	if b.known != nil {
+		if known, found := b.known[n]; found {
+			return known
+		}
 		b.known[n] = at
 	}
+	b.nodes = append(b.nodes, n)
 	return at
 }
 
@@ -227,7 +226,7 @@ func (b *builder) alternatives(list []*rule, machine int, other int32) int32 {
 	if len(list) == 1 {
 		return b.all(list[0], machine, other)
 	}
-	var branches []branch
+	branches := make([]branch, 0, 16)
 	for _, r := range list {
 		branches = branchesTo(branches, r.values[0].set, b.answer(r.answer))
 	}
@@ -286,19 +285,32 @@ func strictestFirst(r, s *rule) int { return severity(s.answer) - severity(r.ans
 
 // gather sorts the rules by call, and the calls by number.
 func (c *compiler) gather() []callRules {
-	var perCall [callCount][]*rule
+	var end [callCount]int // of each call's rules among all; first how many they are, then where they begin
+	for i := range c.set.rules {
+		end[c.set.rules[i].call]++
+	}
+	total := 0
+	for id, count := range end {
+		end[id] = total
+		total += count
+	}
+	sorted := make([]*rule, total)
 	for i := range c.set.rules {
 		r := &c.set.rules[i]
-		perCall[r.call] = append(perCall[r.call], r)
+		sorted[end[r.call]] = r
+		end[r.call]++
 	}
 	gathered := make([]callRules, 0, callCount)
-	for id := range perCall {
+	start := 0
+	for id := range end {
+		rules := sorted[start:end[id]]
+		start = end[id]
 		number := calls[id].number[c.machine]
-		if len(perCall[id]) == 0 || number < 0 {
+		if len(rules) == 0 || number < 0 {
 			continue
 		}
-		slices.SortStableFunc(perCall[id], strictestFirst)
-		cr := callRules{id: callID(id), number: uint32(number), rules: untilConstant(perCall[id])}
+		slices.SortStableFunc(rules, strictestFirst)
+		cr := callRules{id: callID(id), number: uint32(number), rules: untilConstant(rules)}
 		cr.first, cr.second = descriptorArguments(cr.rules)
 		gathered = append(gathered, cr)
 	}
@@ -396,7 +408,7 @@ func (c *compiler) lookup(gathered []callRules, argument func(*callRules) int, a
 
 // part looks at the call's number again, where that makes a difference.
 func (c *compiler) part(gathered []callRules, argument func(*callRules) int, to func(*callRules) int32) int32 {
-	var branches []branch
+	branches := make([]branch, 0, len(gathered))
 	for i := range gathered {
 		if cr := &gathered[i]; argument(cr) != none {
 			branches = append(branches, branch{cr.number, cr.number, to(cr)})

@@ -30,10 +30,13 @@ func (b *builder) layOut(start int32) []unix.SockFilter {
 }
 
 func (l *layout) put(n int32) {
-	if l.place[n] != 0 {
-		return
+	if l.place[n] == 0 {
+		l.putNew(n)
 	}
-	at := &l.nodes[n]
+}
+
+func (l *layout) putNew(n int32) {
+	at := l.nodes[n]
 	switch at.code {
 	case opReturn:
 		l.emit(unix.SockFilter{Code: at.code, K: at.k})
