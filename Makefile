@@ -54,8 +54,9 @@ bench: ## compare with the peers, all in one run; writes docs/bench-*.svg
 	$(MAKE) --no-print-directory build
 	$(GO) run ./bench
 
-soak: ## 200,000 starts with failures, cancellations and collections under way; takes minutes
+soak: ## 200,000 starts with failures, cancellations and collections under way, and a million calls that race with a guard; takes minutes
 	SAFEEXEC_SOAK=200000 $(GO) test -run 'TestSoak$$' -count=1 -v -timeout 0 ./spawn
+	cd tests && SAFEEXEC_ROUNDS=50 $(GO) test -run 'TestDescription/(swaps|storm)' -count=1 -v -timeout 0 ./description
 
 test-kernels: ## the tests in guests with other kernels; KERNELS="6.1 7.3" picks some; writes docs/kernels.md
 	scripts/need go kernels

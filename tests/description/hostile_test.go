@@ -19,12 +19,12 @@ import (
 	"github.com/safeexec/safeexec/internal/proctest"
 )
 
-// rounds is how often the races are run: make soak asks for a million.
-func rounds(fewer int) int {
-	if n, err := strconv.Atoi(os.Getenv("SAFEEXEC_ROUNDS")); err == nil {
-		return n
+// rounds is how often a race is run: make soak asks for fifty times as many.
+func rounds(n int) int {
+	if times, err := strconv.Atoi(os.Getenv("SAFEEXEC_ROUNDS")); err == nil {
+		return n * times
 	}
-	return fewer
+	return n
 }
 
 // swaps puts the guarded description and one of its own under the same number in turns, while other threads change the flags
