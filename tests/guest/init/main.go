@@ -1,5 +1,6 @@
-// Init is the first process of a guest: it mounts what a Linux system has, runs the jobs of the list one after another, sends
-// their output over the second serial port, and turns the machine off.
+// Init is the first process of a guest, and the second one. The first only reaps what has lost its parents, at once, as a system's init
+// does: before Linux 6.11 a process that nobody has waited for keeps its filters. The second mounts what a Linux system has, runs
+// the jobs of the list one after another and sends their output over the second serial port. Then the machine is turned off.
 package main
 
 import (
@@ -22,11 +23,20 @@ import (
 const results = "/dev/ttyS1"
 
 func main() {
-	if err := run(); err != nil {
+	if os.Getpid() != 1 {
+		if err := run(); err != nil {
+			fmt.Fprintln(os.Stderr, "guest:", err)
+		}
+		return
+	}
+	second, err := os.StartProcess("/init", []string{"/init"}, &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "guest:", err)
+	} else {
+		reap(second.Pid)
 	}
 	unix.Sync()
-	err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	err = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	fmt.Fprintln(os.Stderr, "guest: power off:", err)
 }
 
@@ -135,7 +145,6 @@ func do(j job.Job, out *os.File) (status int, took time.Duration) {
 	if cmd.Process != nil {
 		unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
 	}
-	reap()
 	os.RemoveAll(tmp)
 	if cmd.ProcessState == nil || err != nil && !errors.As(err, new(*exec.ExitError)) {
 		fmt.Fprintln(out, "guest:", err)
@@ -149,10 +158,11 @@ type writer struct{ file *os.File }
 
 func (w writer) Write(p []byte) (int, error) { return w.file.Write(p) }
 
-// reap collects the processes that have lost their parents.
-func reap() {
+// reap waits for every process, up to the one that runs the jobs.
+func reap(last int) {
 	for {
-		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 && !errors.Is(err, unix.EINTR) {
+		pid, err := unix.Wait4(-1, nil, 0, nil)
+		if pid == last || err != nil && !errors.Is(err, unix.EINTR) {
 			return
 		}
 	}

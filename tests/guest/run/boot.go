@@ -28,7 +28,7 @@ type outcome struct {
 	took   time.Duration
 }
 
-// boot starts a guest on a kernel, and collects what its jobs print. The kernel's own messages go to a file beside.
+// boot starts a guest on a kernel, and collects what its jobs print. What the serial ports say goes to files beside, as it comes.
 func boot(kernel, image, console string, progress io.Writer) (map[string]*outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -42,10 +42,15 @@ func boot(kernel, image, console string, progress io.Writer) (map[string]*outcom
 	if err != nil {
 		return nil, err
 	}
+	raw, err := os.Create(filepath.Join(filepath.Dir(console), "results.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer raw.Close()
 	if err := guest.Start(); err != nil {
 		return nil, err
 	}
-	outcomes, err := collect(out, progress)
+	outcomes, err := collect(io.TeeReader(out, raw), progress)
 	if ended := guest.Wait(); ended != nil {
 		err = errors.Join(err, fmt.Errorf("qemu: %w", ended))
 	}
