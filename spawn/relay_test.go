@@ -72,7 +72,8 @@ func TestRelayedSocket(t *testing.T) {
 	near.WriteString("hello\n")
 	unix.Shutdown(ends[0], unix.SHUT_WR)
 	cmd := script(`cat <&3 >&3; echo bye >&3`, spawn.Descriptor{Number: 3, File: far})
-	cmd.Guard = &spawn.Guard{Stdio: spawn.StdioStrict} // which has nothing to say about it: cat's redirections work
+	// It has nothing to say about this: cat's redirections work.
+	cmd.Guard = &spawn.Guard{Stdio: spawn.StdioStrict, AllowSteal: noLandlock}
 	cmd.Stderr = nil
 	err = cmd.Run()
 	far.Close()
