@@ -72,7 +72,7 @@ release: ## what is published, for amd64 and arm64: archives, packages, lists of
 test-release: ## build the release twice, differently, and compare
 	scripts/test-release
 
-test-arm64: ## what of the tests for arm64 an emulator of user space bears
+test-arm64: ## the tests for arm64: under an emulator of user space what that bears, the rest in a guest with an arm64 kernel
 	scripts/need go arm64
 	scripts/test-arm64
 

@@ -5,6 +5,9 @@ package job
 // List is where the jobs stand in the guest, as JSON.
 const List = "/jobs.json"
 
+// Results is the variable of init's environment that names the serial port for the results, like ttyS1.
+const Results = "results"
+
 // A Job is a program to run in the guest.
 type Job struct {
 	Name string   // without blanks

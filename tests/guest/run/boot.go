@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,14 +30,16 @@ type outcome struct {
 }
 
 // boot starts a guest on a kernel, and collects what its jobs print. What the serial ports say goes to files beside, as it comes.
-func boot(kernel, image, console string, progress io.Writer) (map[string]*outcome, error) {
+func (m *machine) boot(kernel, image, console string, progress io.Writer) (map[string]*outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	guest := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", "tcg,thread=multi", "-cpu", "Nehalem,-cx16", "-smp", "2", "-m", "2048",
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-kernel", kernel, "-initrd", image, "-append", "console=ttyS0 loglevel=4 panic=-1 oops=panic",
-		"-serial", "file:"+console, "-chardev", "stdio,id=results,signal=off", "-serial", "chardev:results")
+	guest := exec.CommandContext(ctx, m.emulator, slices.Concat([]string{
+		"-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-kernel", kernel, "-initrd", image,
+		// What the kernel doesn't know goes into init's environment.
+		"-append", fmt.Sprintf("console=%s loglevel=4 panic=-1 oops=panic %s=%s", m.console, job.Results, m.results),
+		"-serial", "file:" + console, "-chardev", "stdio,id=results,signal=off",
+	}, m.options)...)
 	guest.Stderr = os.Stderr
 	out, err := guest.StdoutPipe()
 	if err != nil {

@@ -96,12 +96,22 @@ func (a *archive) file(name, source string) {
 // tree copies a directory with all that is in it.
 func (a *archive) tree(name, source string) {
 	a.keep(filepath.WalkDir(source, func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
+		if err != nil {
 			return err
 		}
 		below, err := filepath.Rel(source, file)
-		a.file(path.Join(name, below), file)
-		return err
+		if err != nil {
+			return err
+		}
+		switch entry.Type() {
+		case 0:
+			a.file(path.Join(name, below), file)
+		case fs.ModeSymlink:
+			target, err := os.Readlink(file)
+			a.link(path.Join(name, below), target)
+			return err
+		}
+		return nil
 	}))
 }
 

@@ -2,15 +2,19 @@
 // kernel by kernel what is there, what passed, and what fell back.
 //
 //	run -page docs/kernels.md 6.12=/path/to/vmlinuz 7.3=/path/to/another
+//	run -arch arm64 -system /path/to/root 6.12=/path/to/vmlinuz
 package main
 
 import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,8 +23,10 @@ func main() {
 	page := flag.String("page", "", "write the page to `FILE`, not to standard output")
 	logs := flag.String("logs", "", "keep what the guests print in `DIRECTORY`")
 	only := flag.String("only", "", "run the packages whose name matches the regular `EXPRESSION`, like tests/guest")
+	arch := flag.String("arch", runtime.GOARCH, "the guests' `ARCHITECTURE`, by Go's name")
+	system := flag.String("system", "", "the guests' programs are all that is below `DIRECTORY`, not some of this machine's")
 	flag.Parse()
-	failed, err := run(*page, *logs, *only, flag.Args())
+	failed, err := run(*page, *logs, *only, *arch, *system, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kernels:", err)
 		os.Exit(2)
@@ -30,7 +36,11 @@ func main() {
 	}
 }
 
-func run(page, logs, only string, kernels []string) (failed bool, err error) {
+func run(page, logs, only, arch, system string, kernels []string) (failed bool, err error) {
+	m, known := machines[arch]
+	if !known {
+		return false, fmt.Errorf("-arch: %q is none of %s", arch, strings.Join(slices.Sorted(maps.Keys(machines)), ", "))
+	}
 	if len(kernels) == 0 {
 		return false, errors.New("no kernel was named")
 	}
@@ -47,7 +57,7 @@ func run(page, logs, only string, kernels []string) (failed bool, err error) {
 		return false, err
 	}
 	defer os.RemoveAll(work)
-	image, _, err := buildInitramfs(root, work, suites)
+	image, err := buildInitramfs(arch, root, system, work, suites)
 	if err != nil {
 		return false, err
 	}
@@ -57,7 +67,7 @@ func run(page, logs, only string, kernels []string) (failed bool, err error) {
 		if !ok {
 			return false, fmt.Errorf("%q isn't NAME=FILE", kernel)
 		}
-		g, err := runGuest(name, file, image, work, logs)
+		g, err := m.runGuest(name, file, image, work, logs)
 		if err != nil { // the other kernels have their say all the same
 			fmt.Fprintln(os.Stderr, "kernels:", err)
 			failed = true
@@ -77,10 +87,10 @@ func run(page, logs, only string, kernels []string) (failed bool, err error) {
 		}
 		defer func() { err = errors.Join(err, out.Close()) }()
 	}
-	return failed, writePage(out, guests, only)
+	return failed, writePage(out, m, guests, only)
 }
 
-func runGuest(name, kernel, image, work, logs string) (*guest, error) {
+func (m *machine) runGuest(name, kernel, image, work, logs string) (*guest, error) {
 	fmt.Fprintf(os.Stderr, "kernel %s\n", name)
 	begin := time.Now()
 	if logs == "" {
@@ -90,7 +100,7 @@ func runGuest(name, kernel, image, work, logs string) (*guest, error) {
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, err
 	}
-	outcomes, err := boot(kernel, image, filepath.Join(logs, "console.log"), os.Stderr)
+	outcomes, err := m.boot(kernel, image, filepath.Join(logs, "console.log"), os.Stderr)
 	if saved := save(logs, outcomes); saved != nil {
 		err = errors.Join(err, saved)
 	}

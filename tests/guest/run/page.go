@@ -100,13 +100,13 @@ func (g *guest) suite(name, uid string) *suiteResults {
 	return &suiteResults{}
 }
 
-func writePage(w io.Writer, guests []*guest, only string) error {
+func writePage(w io.Writer, m *machine, guests []*guest, only string) error {
 	p := &page{guests: guests}
 	p.line("# Kernels")
 	p.line("")
-	p.line("`make test-kernels` wrote this page: it boots a guest for each kernel, from Debian's packages, under QEMU's emulation of")
-	p.line("x86_64, and runs the static binary and the packages' tests there, as root and as an ordinary user (uid 65534). Tests that")
-	p.line("have nothing to do with the kernel, or that drive interpreters and compilers, are left out.")
+	p.line("`scripts/kernels` wrote this page, for `make %s`: it boots a guest for each kernel, from Debian's packages, under", m.target)
+	p.line("QEMU's emulation of %s, and runs the static binary and the packages' tests there, as root and as an ordinary user", m.name)
+	p.line("(uid 65534). Tests that have nothing to do with the kernel, or that drive programs a guest hasn't, are left out.")
 	p.line("Numbers in a table's head are the kernels' versions.")
 	if only != "" {
 		p.line("")

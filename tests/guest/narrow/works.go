@@ -1,3 +1,5 @@
+//go:build 386 || arm
+
 package main
 
 import (
@@ -43,7 +45,7 @@ func differs(what string, got, want any) error {
 
 // fresh is a file of the program's own with ten bytes.
 func fresh() (*os.File, error) {
-	f, err := os.CreateTemp("", "i386")
+	f, err := os.CreateTemp("", "narrow")
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +177,7 @@ func owner() error {
 }
 
 func listDirectory() error {
-	dir, err := os.MkdirTemp("", "i386")
+	dir, err := os.MkdirTemp("", "narrow")
 	if err != nil {
 		return err
 	}

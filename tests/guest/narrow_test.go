@@ -1,12 +1,16 @@
 package guest
 
 import (
+	"bytes"
+	"debug/elf"
+	encoding "encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,64 +19,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/safeexec/safeexec/internal/proctest"
 	"github.com/safeexec/safeexec/seccomp"
 )
 
-func init() {
-	proctest.Helper("gate", helpGate)
-	proctest.Helper("gated", helpGated)
-}
-
-// Numbers of the i386 table.
-const (
-	i386Getpid  = 20
-	i386Dup     = 41
-	i386Fcntl   = 55
-	i386Flock   = 143
-	i386Fcntl64 = 221
-)
-
-// helpGate fails where 64-bit code can't use the i386 table.
-func helpGate([]string) int {
-	if int(gate(i386Getpid, 0, 0, 0)) != os.Getpid() {
-		return 1
-	}
-	return 0
-}
-
-// helpGated changes descriptor 3 from 64-bit code, with registers whose upper halves aren't zero.
-func helpGated([]string) int {
-	const garbage = 0xdeadbeef << 32
-	f := found{}
-	for name, arguments := range map[string][4]uintptr{
-		"flags: fcntl F_SETFL":    {i386Fcntl, 3, unix.F_SETFL, unix.O_APPEND},
-		"flags: fcntl64 F_SETFL":  {i386Fcntl64, 3, unix.F_SETFL, unix.O_APPEND | unix.O_NONBLOCK},
-		"owner: fcntl64 F_SETSIG": {i386Fcntl64, 3, unix.F_SETSIG, uintptr(unix.SIGURG)},
-		"lock: flock":             {i386Flock, 3, unix.LOCK_EX | unix.LOCK_NB, 0},
-		"dup: dup":                {i386Dup, 3, 0, 0},
-		"dup: fcntl F_DUPFD":      {i386Fcntl, 3, unix.F_DUPFD, 10},
-	} {
-		a := arguments
-		result := gate(a[0], a[1]|garbage, a[2]|garbage, a[3])
-		var err error
-		if errno := -int32(result); errno > 0 {
-			err = unix.Errno(errno)
-		}
-		f.try(name, err)
-	}
-	return f.print()
-}
-
-// needProgram is the program of 32 bits. SAFEEXEC_I386 names one that has been built already, on a kernel that must run it.
+// needProgram is the program of 32 bits. SAFEEXEC_NARROW names one that has been built already, on a kernel that must run it.
 func needProgram(t *testing.T) string {
 	t.Helper()
-	if built := os.Getenv("SAFEEXEC_I386"); built != "" {
+	if built := os.Getenv("SAFEEXEC_NARROW"); built != "" {
 		return built
 	}
-	if err := proctest.Command(t, "gate").Run(); err != nil {
-		t.Skip("the i386 table (IA32_EMULATION, ia32_emulation=) isn't in this kernel")
-	}
+	if err := exec.Command(smallest(t)).Run(); errors.Is(err, unix.ENOEXEC) {
+		t.Skip("programs of 32 bits (IA32_EMULATION, COMPAT) aren't in this kernel, or not in the processor")
+	} // another one has started it, and it has crashed
 	path, err := buildProgram()
 	if err != nil {
 		t.Fatal(err)
@@ -81,14 +39,39 @@ func needProgram(t *testing.T) string {
 }
 
 var buildProgram = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(scratch, "i386")
-	cmd := exec.Command("go", "build", "-o", path, "./i386")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=386")
+	path := filepath.Join(scratch, "narrow")
+	cmd := exec.Command("go", "build", "-o", path, "./narrow")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+map[string]string{"amd64": "386", "arm64": "arm"}[runtime.GOARCH])
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return path, nil
 })
+
+// smallest makes the least that a kernel takes for a program of 32 bits.
+func smallest(t *testing.T) string {
+	t.Helper()
+	const address, headers = 0x10000, 52 + 32
+	header := elf.Header32{
+		Ident:   [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS32), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:    uint16(elf.ET_EXEC),
+		Machine: uint16(map[string]elf.Machine{"amd64": elf.EM_386, "arm64": elf.EM_ARM}[runtime.GOARCH]),
+		Version: uint32(elf.EV_CURRENT), Entry: address, Phoff: 52, Ehsize: 52, Phentsize: 32, Phnum: 1,
+		Flags: 0x5000000, // of arm's EABI
+	}
+	segment := elf.Prog32{
+		Type: uint32(elf.PT_LOAD), Vaddr: address, Filesz: headers, Memsz: headers, Flags: uint32(elf.PF_R | elf.PF_X), Align: 4096,
+	}
+	var file bytes.Buffer
+	if err := errors.Join(encoding.Write(&file, encoding.LittleEndian, header), encoding.Write(&file, encoding.LittleEndian, segment)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "smallest")
+	if err := os.WriteFile(path, file.Bytes(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // A shared has the files that go as 3 and 4, and how they were before.
 type shared struct {
@@ -236,9 +219,9 @@ func compats() []compat {
 	}
 }
 
-// TestI386 runs a program of 32 bits, which works as ever under a guard with --abi compat, and can't do by its own numbers what
+// Test32Bit runs a program of 32 bits, which works as ever under a guard with --abi compat, and can't do by its own numbers what
 // others can't do by theirs.
-func TestI386(t *testing.T) {
+func Test32Bit(t *testing.T) {
 	program := needProgram(t)
 	s := newShared(t)
 	for what, got := range ask(t, s.command(t, nil, program, "attempts")) {
@@ -293,8 +276,8 @@ func (c *compat) try(t *testing.T, program string) {
 	}
 }
 
-// TestI386Native: without --abi compat a program of 32 bits is killed by its first call under a filter.
-func TestI386Native(t *testing.T) {
+// Test32BitNative: without --abi compat a program of 32 bits is killed by its first call under a filter.
+func Test32BitNative(t *testing.T) {
 	program := needProgram(t)
 	for _, c := range []struct {
 		name    string
@@ -326,48 +309,4 @@ func TestI386Native(t *testing.T) {
 func killed(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGSYS
-}
-
-// TestI386Gate: the i386 table is a gate in every program, and the halves of the registers that the kernel doesn't look at
-// make no difference.
-func TestI386Gate(t *testing.T) {
-	needProgram(t) // for its skip
-	gated := func(t *testing.T, options []string) (*shared, *exec.Cmd) {
-		s := newShared(t)
-		cmd := s.command(t, options, proctest.Program(t))
-		cmd.Env = proctest.Environment("gated")
-		return s, cmd
-	}
-	s, cmd := gated(t, nil)
-	for what, got := range ask(t, cmd) {
-		if got != "ok" {
-			t.Errorf("outside of any guard %s: %s", what, got)
-		}
-	}
-	if s.state(t) == s.before {
-		t.Error("outside of any guard nothing changes")
-	}
-	t.Run("--abi native", func(t *testing.T) {
-		_, cmd := gated(t, guarding())
-		if err := cmd.Run(); !killed(err) {
-			t.Fatalf("%v, want SIGSYS", err)
-		}
-		tell(t, "killed: SIGSYS")
-	})
-	for _, c := range []struct {
-		name    string
-		options []string
-		dup     string
-	}{
-		{"guarded by number", guarding("--abi", "compat"), "EPERM"},
-		{"guarded by description", guarding("--abi", "compat", "--supervise"), "ok"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s, cmd := gated(t, c.options)
-			ask(t, cmd).came(t, map[string]string{"flags": "EPERM", "owner": "EPERM", "lock": "EPERM", "dup": c.dup})
-			if now := s.state(t); now != s.before {
-				t.Errorf("the caller's description changed from %s to %s", s.before, now)
-			}
-		})
-	}
 }

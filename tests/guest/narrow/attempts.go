@@ -1,3 +1,5 @@
+//go:build 386 || arm
+
 package main
 
 import (
@@ -177,17 +179,6 @@ func writeMemory(int) error {
 	return call(unix.SYS_PROCESS_VM_WRITEV, uintptr(os.Getpid()), address(&local), 1, address(&remote), 1, 0)
 }
 
-// socketcall makes a socket by the call that has the arguments of all others in memory.
-func socketcall(int) error {
-	const socket = 1
-	arguments := [3]uintptr{unix.AF_INET, unix.SOCK_DGRAM, 0}
-	fd, err := callFor(unix.SYS_SOCKETCALL, socket, address(&arguments))
-	if err == nil {
-		unix.Close(fd)
-	}
-	return err
-}
-
 func unixSocket(int) error {
 	fd, err := callFor(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
@@ -196,7 +187,7 @@ func unixSocket(int) error {
 	return err
 }
 
-// pair is socketpair by its own number: package unix takes socketcall.
+// pair is socketpair by its own number: on i386 package unix takes socketcall.
 func pair(kind uintptr) (ends [2]int32, err error) {
 	return ends, call(unix.SYS_SOCKETPAIR, unix.AF_UNIX, kind, 0, address(&ends))
 }
@@ -220,7 +211,6 @@ var attempts = []attempt{
 	{"owner: fcntl64 F_SETOWN_EX", setOwnerEx, false},
 	{"owner: fcntl64 F_SETSIG", on(unix.SYS_FCNTL64, unix.F_SETSIG, uintptr(unix.SIGURG)), false},
 	{"lock: flock", on(unix.SYS_FLOCK, unix.LOCK_EX|unix.LOCK_NB), false},
-	{"lock: fcntl F_OFD_SETLK", lock(unix.SYS_FCNTL, unix.F_OFD_SETLK), false},
 	{"lock: fcntl64 F_OFD_SETLK", lock(unix.SYS_FCNTL64, unix.F_OFD_SETLK), false},
 	{"lock: fcntl64 F_OFD_SETLKW", lock(unix.SYS_FCNTL64, unix.F_OFD_SETLKW), false},
 	{"lock: fcntl F_SETLEASE", on(unix.SYS_FCNTL, unix.F_SETLEASE, unix.F_WRLCK), false},
@@ -246,10 +236,6 @@ var attempts = []attempt{
 	{"offset: copy_file_range into it", copyTo, false},
 	{"offset: splice out of it", spliced(true), false},
 	{"offset: splice into it", spliced(false), false},
-	{"mode: fadvise64", on(unix.SYS_FADVISE64, 0, 0, 0, unix.FADV_RANDOM), false},
-	{"mode: fadvise64_64", on(unix.SYS_FADVISE64_64, 0, 0, 0, 0, unix.FADV_RANDOM), false},
-	{"mode: readahead", on(unix.SYS_READAHEAD, 0, 0, 4096), false},
-
 	{"dup: dup", copied(unix.SYS_DUP), true},
 	{"dup: dup2", copied(unix.SYS_DUP2, 50), true},
 	{"dup: dup3", copied(unix.SYS_DUP3, 50, 0), true},
@@ -257,7 +243,6 @@ var attempts = []attempt{
 	{"dup: fcntl64 F_DUPFD_CLOEXEC", copied(unix.SYS_FCNTL64, unix.F_DUPFD_CLOEXEC, 10), true},
 	{"steal: pidfd_getfd", getfd, false},
 	{"steal: process_vm_writev", writeMemory, false},
-	{"pass: socketcall", socketcall, false},
 	{"pass: a datagram pair", datagramPair, false},
 	{"pass: a seccomp listener", func(int) error {
 		return call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, 0)
@@ -269,7 +254,6 @@ var attempts = []attempt{
 var onDirectory = []attempt{
 	{"seek: getdents", buffer(unix.SYS_GETDENTS, 4096), false},
 	{"seek: getdents64", buffer(unix.SYS_GETDENTS64, 4096), false},
-	{"seek: readdir", buffer(unix.SYS_READDIR, 1), false},
 }
 
 // passOverPair sends the file to itself.

@@ -1,5 +1,7 @@
-// I386 is a program of 32 bits: it does what programs do ("works"), or tries to change, copy and send descriptor 3, a regular file,
-// and 4, a directory, by the numbers of the i386 table ("attempts"). It prints what came of each thing, as JSON.
+//go:build 386 || arm
+
+// Narrow is a program of 32 bits: it does what programs do ("works"), or tries to change, copy and send descriptor 3, a regular file,
+// and 4, a directory, by the numbers of its own table ("attempts"). It prints what came of each thing, as JSON.
 package main
 
 import (
