@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	chunk     = 128 << 10
-	spliceMax = 1 << 20
-	inATTY    = 64 << 10 // more than a terminal holds back
+	chunk      = 32 << 10 // half of what a pipe holds: its reader takes one half while the other is written
+	outputRoom = 256 << 10
+	inATTY     = 64 << 10 // more than a terminal holds back
 )
 
 // A direction carries bytes one way. It owns both ends.
@@ -24,11 +24,10 @@ type direction struct {
 	busy    atomic.Bool // perhaps something was read and isn't written yet
 	buffer  []byte
 	pending []byte // read and not yet written
-	splices bool
-	ready   bool // there is something to read
-	flows   bool // there was much to read the last time: asking whether there is more would only cost
-	over    bool // the child has ended
-	left    int  // how much is still to be carried then
+	ready   bool   // there is something to read
+	flows   bool   // there was much to read the last time: asking whether there is more would only cost
+	over    bool   // the child has ended
+	left    int    // how much is still to be carried then
 }
 
 // events are what all directions of a Set heed.
@@ -53,8 +52,7 @@ func (d *direction) run() {
 		runtime.LockOSThread()
 		blockTerminalStops()
 	}
-	d.splices = d.from.kind == pipe && d.to.kind == pipe && d.from.ours && d.to.ours
-	d.left = spliceMax // until the child has ended, there is no end to it
+	d.left = chunk // until the child has ended, there is no end to it
 	how := running
 	for how == running {
 		how = d.step()
@@ -77,8 +75,6 @@ func (d *direction) step() outcome {
 		return d.wait(false)
 	case !d.ready && !d.flows && !d.over:
 		return d.wait(true)
-	case d.splices && d.flows: // a small piece would take a whole page of the pipe
-		return d.splice()
 	}
 	if d.buffer == nil {
 		d.buffer = make([]byte, chunk)
@@ -113,38 +109,6 @@ func (d *direction) flush() outcome {
 		d.pending = d.pending[n:]
 	}
 	return running
-}
-
-// splice moves what is in one pipe into another.
-func (d *direction) splice() outcome {
-	n, err := splice(d.from.fd, d.to.fd, min(d.left, spliceMax))
-	switch {
-	case err == unix.EINTR:
-		return running
-	case err == unix.EAGAIN:
-		if d.from.ready(unix.POLLIN) { // asked again: somebody else may read from it too
-			return d.waitForRoom()
-		}
-		return d.nothing()
-	case err == unix.EPIPE:
-		return sinkBroken
-	case err != nil: // a sandbox may not know the call
-		d.splices = false
-		return running
-	case n == 0:
-		return sourceOver
-	}
-	d.carried(n)
-	return running
-}
-
-// splice never waits. So the scheduler needn't know: telling it costs more than the call does.
-func splice(from, to, size int) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(size), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
 }
 
 // nothing: the source is empty, and that is what was waited for if the child has ended.

@@ -187,15 +187,28 @@ func (s *Set) openPipe(l *link) error {
 	if output {
 		nearFD, l.far = fds[0], fds[1]
 	}
-	if size, err := unix.FcntlInt(uintptr(original), unix.F_GETPIPE_SZ, 0); err == nil {
-		unix.FcntlInt(uintptr(nearFD), unix.F_SETPIPE_SZ, size) // a wish: users have a limit
-	}
+	resize(nearFD, original, output)
 	near, err := ourEnd(nearFD, pipe)
 	if err != nil {
 		unix.Close(nearFD)
 		return err
 	}
 	return s.connect(near, original, output)
+}
+
+// resize gives our pipe the size of the caller's. Output gets more room: a writer who doesn't wait for us at every turn costs less.
+// Input doesn't, since what is on its way to the child may be lost. All of it is a wish: users have a limit.
+func resize(ours, callers int, output bool) {
+	size, err := unix.FcntlInt(uintptr(callers), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		return
+	}
+	if output && size < outputRoom {
+		if _, err := unix.FcntlInt(uintptr(ours), unix.F_SETPIPE_SZ, outputRoom); err == nil {
+			return
+		}
+	}
+	unix.FcntlInt(uintptr(ours), unix.F_SETPIPE_SZ, size)
 }
 
 func (s *Set) openSocket(l *link) error {

@@ -384,6 +384,23 @@ func TestPackets(t *testing.T) {
 	}
 }
 
+// Output has room, input no more than the caller's pipe.
+func TestRoom(t *testing.T) {
+	for _, size := range []int{4 << 10, 64 << 10, 512 << 10} {
+		r, w := pipeOf(t)
+		if _, err := unix.FcntlInt(uintptr(number(w)), unix.F_SETPIPE_SZ, size); err != nil {
+			t.Fatal(err)
+		}
+		_, input := begin(t, r)
+		_, output := begin(t, w)
+		for f, want := range map[*os.File]int{input: size, output: max(size, outputRoom)} {
+			if got, err := unix.FcntlInt(uintptr(number(f)), unix.F_GETPIPE_SZ, 0); err != nil || got != want {
+				t.Errorf("the caller's holds %d: got %d, %v; want %d", size, got, err, want)
+			}
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
