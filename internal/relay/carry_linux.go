@@ -3,6 +3,7 @@ package relay
 import (
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,7 @@ type direction struct {
 	terminal *Terminal // which hangs up when the caller's does
 
 	busy    atomic.Bool // perhaps something was read and isn't written yet
+	rested  time.Time
 	buffer  []byte
 	pending []byte // read and not yet written
 	ready   bool   // there is something to read
@@ -140,7 +142,7 @@ func (d *direction) wait(reading bool) outcome {
 	if reading {
 		fds[0].Events = unix.POLLIN
 	}
-	if _, err := unix.Poll(fds[:], -1); err != nil {
+	if err := d.poll(fds[:]); err != nil {
 		return running // EINTR
 	}
 	switch {
@@ -154,6 +156,17 @@ func (d *direction) wait(reading bool) outcome {
 		d.ready = fds[0].Revents != 0
 	}
 	return running
+}
+
+// poll waits, and lets the scheduler go round now and then. A goroutine that hasn't been through it for 10 ms counts as one that
+// won't give way: as long as that lasts, each wait has its P taken away and a thread woken that looks in vain for other work.
+func (d *direction) poll(fds []unix.PollFd) error {
+	if now := time.Now(); now.Sub(d.rested) > 4*time.Millisecond {
+		runtime.Gosched()
+		d.rested = now
+	}
+	_, err := unix.Poll(fds, -1)
+	return err
 }
 
 // beginEnd: the child has ended. Some descendant may go on writing for ever, so what counts is what is there by now.
@@ -178,7 +191,7 @@ func (d *direction) waitForRoom() outcome {
 	if d.over {
 		fds[2].Fd = -1
 	}
-	unix.Poll(fds[:], -1)
+	d.poll(fds[:])
 	return running // what is broken says so when it is written to
 }
 
