@@ -16,8 +16,9 @@ func relaying(rounds int, p programs) []table {
 		bytes, chunk int
 	}{
 		{"256 MiB by 64 KiB", 256 << 20, 64 << 10},
-		{"32 MiB by 4 KiB", 32 << 20, 4 << 10},
-		{"1 MiB by 64 bytes", 1 << 20, 64},
+		{"256 MiB by 4 KiB", 256 << 20, 4 << 10},
+		{"8 MiB by 64 bytes", 8 << 20, 64},
+		{"nothing but the starts", 1, 1},
 	}
 	between := []struct {
 		name string
