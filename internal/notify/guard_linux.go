@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/safeexec/safeexec/internal/yama"
 	"github.com/safeexec/safeexec/seccomp"
 )
 
@@ -75,8 +76,11 @@ func (g *Guard) prepare() (err error) {
 	return err
 }
 
-// probe tries, on this process itself, what is needed to look at others.
+// probe tries, on this process itself, what is needed to look at others. Yama never minds a process that looks at itself.
 func probe() error {
+	if err := yama.Refusal(); err != nil {
+		return err
+	}
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		return fmt.Errorf("pidfd_open: %w", err)

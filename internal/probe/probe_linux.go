@@ -6,12 +6,12 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/fdtable"
+	"github.com/safeexec/safeexec/internal/yama"
 )
 
 // Kernel is the release of the running kernel, as uname(2) has it.
@@ -50,7 +50,7 @@ func All() []Feature {
 		pidfd("pidfd", "5.3", os.Getpid(), 0, Failure, "supervision is refused"),
 		pidfd("pidfd-thread", "6.9", unix.Gettid(), unix.O_EXCL, Extra, "threads are looked at through their process"),
 		pidfdGetfd(),
-		yama(),
+		ptraceScope(),
 	)
 }
 
@@ -301,27 +301,23 @@ func withPidfd(use func(fd int), err *error) {
 	use(fd)
 }
 
-// yama tells whether the parent may look into its child, which supervision does.
-func yama() Feature {
-	f := Feature{Name: "yama-ptrace-scope", Loss: Failure, Effect: "supervised guards can't look into the command and are refused"}
-	data, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
-	scope, parseErr := strconv.Atoi(strings.TrimSpace(string(data)))
+// ptraceScope tells whether the parent may look into its child, which supervision does.
+func ptraceScope() Feature {
+	f := Feature{
+		Name: "yama-ptrace-scope", Loss: Failure, Present: true,
+		Effect: "supervised guards can't look into the command and are refused",
+	}
+	scope, err := yama.Scope()
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		f.Present, f.Value = true, "no Yama"
-	case err != nil || parseErr != nil:
-		f.Present, f.Value = true, "can't be read"
+		f.Value = "no Yama"
+	case err != nil:
+		f.Value = "can't be read"
 	default:
-		f.Present = scope < 2 || scope == 2 && mayTrace()
 		f.Value = fmt.Sprintf("scope %d", scope)
-		f.Reason = f.Value
+		if refusal := yama.Refusal(); refusal != nil {
+			f.Present, f.Reason = false, refusal.Error()
+		}
 	}
 	return f
-}
-
-// mayTrace reports whether this process has CAP_SYS_PTRACE.
-func mayTrace() bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
 }
