@@ -40,7 +40,9 @@ type Guard struct {
 	// ByDescription makes this process the command's supervisor (seccomp_unotify(2), pidfd_getfd(2): Linux 5.6; kcmp(2)): what
 	// stays shared is guarded by its description, under whatever number the command has it, so that dup needn't be
 	// refused. The default operations are flags, owner and lock; offset and mode can't be guarded so. It isn't for Exec. This process must live as
-	// long as anything that the command starts: without it, guarded calls fail with ENOSYS.
+	// long as anything that the command starts: without it, guarded calls fail with ENOSYS. Where Yama lets only ancestors look into
+	// processes (kernel.yama.ptrace_scope is 1, and CAP_SYS_PTRACE is missing), it has to be their reaper too (prctl(2),
+	// PR_SET_CHILD_SUBREAPER): else guarded calls of orphans fail with EPERM. Where nobody may, the start fails.
 	ByDescription bool
 	// Learn, with ByDescription, refuses nothing and makes nothing private: Observe is told what would have been.
 	Learn bool

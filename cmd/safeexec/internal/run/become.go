@@ -20,8 +20,12 @@ import (
 
 // Run becomes the command, or reports why it can't, and returns the exit status for that.
 func (o *Options) Run(command []string, stderr io.Writer) int {
-	o.session = sessionOf(os.Args[0])
-	act, err := o.prepare(command, o.session.quiet(stderr))
+	if o.session = sessionOf(os.Args[0]); o.session != nil {
+		o.front = number{o.session.control, true}
+	} else {
+		o.front = frontOf(os.Args[0])
+	}
+	act, err := o.prepare(command, o.quiet(stderr))
 	switch {
 	case err != nil:
 	case o.wanted():

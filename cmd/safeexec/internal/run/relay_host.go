@@ -1,10 +1,7 @@
 package run
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"syscall"
@@ -13,8 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/cmd/safeexec/internal/signals"
-	"github.com/safeexec/safeexec/fdtable"
-	"github.com/safeexec/safeexec/internal/inherit"
 	"github.com/safeexec/safeexec/internal/relay"
 	"github.com/safeexec/safeexec/spawn"
 )
@@ -58,28 +53,10 @@ func (h *host) run(a *act, stderr io.Writer) int {
 	h.messages = make(chan [2]byte)
 	go h.listen()
 	h.relays.Run()
-	drained := make(chan struct{})
-	for !h.reap() {
-		select {
-		case info, ok := <-h.infos:
-			if !ok {
-				unix.Kill(h.leader, unix.SIGKILL)
-				h.leave()
-				return exitFailed
-			}
-			h.signal(&info)
-		case message := <-h.messages:
-			if message[0] == sayEnded {
-				h.relays.End()
-				go h.drain(drained)
-				continue
-			}
-			h.message(message)
-		case <-drained:
-			drained = nil
-			h.leave()
-			h.say(sayDone)
-		}
+	if !h.await() {
+		unix.Kill(h.leader, unix.SIGKILL)
+		h.leave()
+		return exitFailed
 	}
 	h.relays.End()
 	go h.drain(nil)
@@ -89,6 +66,37 @@ func (h *host) run(a *act, stderr io.Writer) int {
 		return 128 + sig
 	}
 	return h.status
+}
+
+// await carries until the session has ended, or only its supervisor is left, as a guard. It reports false when signals can't be had
+// any more.
+func (h *host) await() bool {
+	drained := make(chan struct{})
+	for !h.reap() {
+		select {
+		case info, ok := <-h.infos:
+			if !ok {
+				return false
+			}
+			h.signal(&info)
+		case message := <-h.messages:
+			switch message[0] {
+			case sayEnded:
+				h.relays.End()
+				go h.drain(drained)
+			case sayStays:
+				h.status = int(message[1])
+				return true
+			default:
+				h.message(message)
+			}
+		case <-drained:
+			drained = nil
+			h.leave()
+			h.say(sayDone)
+		}
+	}
+	return true
 }
 
 // drain waits until all that goes to terminals has arrived, which then needn't be raw any more.
@@ -116,67 +124,29 @@ func (h *host) start(a *act) (err error) {
 	if h.signals, err = signals.Catch(); err != nil {
 		return about("--relay", none, err)
 	}
-	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	r, err := newRestart()
 	if err != nil {
 		return about("--relay", none, err)
 	}
-	defer unix.Close(ends[1])
-	h.control = ends[0]
-	inherited, err := fdtable.AllInherited()
-	if err != nil {
-		return about("--relay", none, fmt.Errorf("the inherited descriptors can't be listed: %w", err))
-	}
+	h.control = r.control
 	h.foreground = h.terminals[0].Foreground()
-	attr, name := h.attr(a, inherited, ends[1])
-	argv := append([]string{name}, os.Args[1:]...)
-	leader, err := spawn.StartChild("/proc/self/exe", argv, inherit.Environment(), attr)
-	if err != nil {
-		var start *spawn.StartError
-		if errors.As(err, &start) {
-			err = start.Err // there is a command, but it isn't the one that couldn't be started
-		}
-		return about("--relay", none, fmt.Errorf("start the session's leader, /proc/self/exe: %w", err))
+	if h.leader, err = r.start(h.session(r, a).name(), o, a); err != nil {
+		return about("--relay", none, err)
 	}
-	h.leader = leader.PID
 	return h.letGo()
 }
 
-// attr gives the session's leader all that we have inherited, and what the relay needs besides, under numbers that are free.
-func (h *host) attr(a *act, inherited []int, control int) (attr *spawn.ChildAttr, name string) {
-	taken := map[int]bool{}
-	var pass []spawn.Descriptor
-	for _, fd := range inherited {
-		taken[fd] = true
-		pass = append(pass, spawn.Descriptor{Number: fd, FD: fd})
-	}
-	next := 3
-	given := map[int]int{}
-	give := func(fd int, mode spawn.Mode) int {
-		if number, ok := given[fd]; ok {
-			return number
-		}
-		for taken[next] {
-			next++
-		}
-		taken[next], given[fd] = true, next
-		pass = append(pass, spawn.Descriptor{Number: next, FD: fd, Mode: mode})
-		return next
-	}
-	s := &session{far: map[int]int{}, foreground: h.foreground}
+// session gives the session's leader what the relay needs.
+func (h *host) session(r *restart, a *act) *session {
+	s := &session{far: map[int]int{}, control: r.number, foreground: h.foreground}
 	for _, d := range a.attr.Pass {
 		if d.Mode == spawn.Relayed {
-			s.far[d.Number] = give(h.relays.Far(d.Number), spawn.Relayed)
+			s.far[d.Number] = r.give(h.relays.Far(d.Number), spawn.Relayed)
 		}
 	}
-	s.control, s.callers = give(control, spawn.Relayed), give(h.terminals[0].FD(), spawn.Shared) // whose mode isn't ours to change
-	s.tty = give(h.relays.FarOf(h.terminals[0]), spawn.Relayed)
-	attr = &spawn.ChildAttr{Terminal: none}
-	attr.Pass, attr.Blocked, attr.Ignored = pass, a.attr.Blocked, a.attr.Ignored
-	attr.DeathSignal = a.attr.DeathSignal
-	if h.options.keepListen {
-		attr.OwnPID = "LISTEN_PID"
-	}
-	return attr, s.name()
+	s.callers = r.give(h.terminals[0].FD(), spawn.Shared) // whose mode isn't ours to change
+	s.tty = r.give(h.relays.FarOf(h.terminals[0]), spawn.Relayed)
+	return s
 }
 
 // letGo closes what was inherited, as a supervisor does.

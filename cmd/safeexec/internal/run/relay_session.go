@@ -23,33 +23,9 @@ import (
 // there would be neither ^C nor job control in it; and the kernel stops a command by ^Z only if its parent is in that session too.
 // But a process that the caller's shell has started can't leave its session, and has to stay in it, to be stopped and continued by
 // that shell. So the one that was started is the host: it has the caller's terminal, and carries the bytes. It starts itself again, as
-// the leader of the new session: that one is the supervisor, as ever. The two talk over a socket; each message is two bytes.
-const (
-	sayStarted    = 'r' // to the host: the command runs
-	sayStopped    = 's' // and by which signal it was stopped
-	sayEnded      = 'e' // what it wrote has to be carried before the terminal hangs up, which the leader's end does
-	sayForeground = 'f' // to the session: the caller's terminal is ours; a SIGCONT follows
-	sayBackground = 'b'
-	sayDone       = 'k' // all has been carried
-)
+// the leader of the new session: that one is the supervisor, as ever.
 
-// say sends a message. Whether anybody is there to get it shows elsewhere.
-func say(control int, what, value byte) {
-	unix.SendmsgN(control, []byte{what, value}, nil, nil, unix.MSG_NOSIGNAL)
-}
-
-// hear waits for the next message; ok is false when the other one is gone.
-func hear(control int) (message [2]byte, ok bool) {
-	for {
-		n, _, err := unix.Recvfrom(control, message[:], unix.MSG_WAITALL)
-		if err != unix.EINTR {
-			return message, err == nil && n == len(message)
-		}
-	}
-}
-
-// sessionName begins the name by which the host starts the session; what it has to know follows. It says nothing that the user
-// couldn't do without us.
+// sessionName begins the name by which the host starts the session; what it has to know follows.
 const sessionName = "safeexec (relay)"
 
 // A session is what the leader of the new session knows of the host. A nil one is for a process that is none.
@@ -136,14 +112,6 @@ func (s *session) descriptors() []int {
 		list = append(list, fd)
 	}
 	return list
-}
-
-// quiet lets pass what the host hasn't said already.
-func (s *session) quiet(stderr io.Writer) io.Writer {
-	if s != nil {
-		return guardLines{stderr}
-	}
-	return stderr
 }
 
 // guardLines pass what a guard explains, which is at the start of the command, line by line.
@@ -239,6 +207,13 @@ func (s *session) restore() {
 
 // stopped: the host stops, and says when to go on.
 func (s *session) stopped(by syscall.Signal) { s.say(sayStopped, byte(by)) }
+
+// leave gives the terminal up as the leader's end would: whoever is in its foreground gets a hang-up.
+func (s *session) leave() {
+	if s != nil {
+		unix.IoctlSetInt(s.tty, unix.TIOCNOTTY, 0)
+	}
+}
 
 // resumed does what the host said before it sent the SIGCONT.
 func (s *session) resumed(group int) {

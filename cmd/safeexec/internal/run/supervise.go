@@ -29,6 +29,7 @@ type supervision struct {
 	reportTo reportTo
 	relay    list
 	session  *session // or nil
+	front    number   // a socket to the process that the caller waits for, where that is another one
 }
 
 // wanted reports whether any option asks for a parent that stays.
@@ -71,6 +72,11 @@ func (o *Options) supervise(a *act, command []string, stderr io.Writer) int {
 		return o.Fail(err, stderr)
 	case host != nil:
 		return host.run(a, stderr)
+	case o.needsFront():
+		if s.relays != nil { // the supervisor opens its own
+			s.relays.Close()
+		}
+		return o.stand(a, stderr)
 	}
 	if err := s.start(a, command); err != nil {
 		s.takeTerminalBack()
@@ -87,6 +93,7 @@ func (o *Options) supervise(a *act, command []string, stderr io.Writer) int {
 	s.finishRelays()
 	s.end(command)
 	o.writeStatus(fmt.Sprintf(`{"exit-code":%d}`, s.status))
+	s.leaveGuard()
 	return s.status
 }
 
@@ -100,10 +107,15 @@ func (s *supervisor) end(command []string) {
 	if err := s.before.restore(); err != nil {
 		s.status = s.options.Fail(about("--restore", none, err), s.stderr())
 	}
-	if s.own != none && s.started.Left() && os.Getpid() != 1 { // with PID 1 all others end
-		if err := s.handOver(); err != nil {
-			s.status = s.options.Fail(about("--supervise", none, fmt.Errorf("guard what the command left behind: %w", err)), s.stderr())
-		}
+}
+
+// leaveGuard is the last act, when everything of the caller's may go.
+func (s *supervisor) leaveGuard() {
+	if s.own == none || !s.started.Left() || os.Getpid() == 1 { // with PID 1 all others end
+		return
+	}
+	if err := s.handOver(); err != nil {
+		s.status = s.options.Fail(about("--supervise", none, fmt.Errorf("guard what the command left behind: %w", err)), s.stderr())
 	}
 }
 
@@ -244,9 +256,12 @@ func letGo(kept, marked []int) error {
 	return nil
 }
 
-// needed are the descriptors of the guard and the report.
+// needed are the descriptors of the guard and the report, and the one to the front.
 func (s *supervisor) needed() []int {
 	fds := s.started.Descriptors()
+	if s.options.front.set {
+		fds = append(fds, s.options.front.n)
+	}
 	if s.own != none {
 		fds = append(fds, s.own)
 	}
