@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/internal/proctest"
+	"github.com/safeexec/safeexec/tests/behind"
 )
 
 func TestRelay(t *testing.T) {
@@ -40,6 +41,13 @@ func TestRelay(t *testing.T) {
 	t.Run("bash", relayBash)
 	t.Run("under bash", relayUnderBash)
 	t.Run("long output", relayLongOutput)
+	t.Run("left behind", relayLeftBehind)
+}
+
+// relayLeftBehind: the session's leader, who supervises, is the one that goes on guarding.
+func relayLeftBehind(t *testing.T) {
+	_, tty := openTerminal(t)
+	behind.Guarded(t, nil, binary, tty, true, "--relay", "0", "--guard")
 }
 
 // relayed runs a helper of this file behind a relay.

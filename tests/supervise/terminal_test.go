@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,9 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/internal/proctest"
+	"github.com/safeexec/safeexec/tests/behind"
 )
 
-var binary string
+var (
+	binary string
+	before []string // what stands before the binary in TestTerminal's commands
+)
 
 func TestMain(m *testing.M) {
 	proctest.Helper("shell", shell)
@@ -25,6 +30,8 @@ func TestMain(m *testing.M) {
 	proctest.Helper("relay-die", relayDie)
 	proctest.Helper("relay-witness", relayWitness)
 	proctest.Helper("relay-list", relayList)
+	behind.Register()
+	behind.RegisterRestricted()
 	proctest.Main(m)
 }
 
@@ -32,6 +39,18 @@ func build(t *testing.T) { binary = proctest.NeedBinary(t, t.TempDir()) }
 
 func TestTerminal(t *testing.T) {
 	build(t)
+	onTerminal(t)
+}
+
+// TestTerminalBehindFront: all is the same where another process stands between the shell and the supervisor.
+func TestTerminalBehindFront(t *testing.T) {
+	build(t)
+	before = behind.Restricted(t, 0)
+	defer func() { before = nil }()
+	onTerminal(t)
+}
+
+func onTerminal(t *testing.T) {
 	t.Run("job control", jobControl)
 	t.Run("once", once)
 	t.Run("continued", continued)
@@ -147,6 +166,9 @@ func open(t *testing.T, options []string, args ...string) *session {
 		t.Fatal(err)
 	}
 	command := append([]string{binary}, options...)
+	if before != nil {
+		command = append(command, "--guard")
+	}
 	command = append(command, "--", proctest.Program(t))
 	cmd := proctest.Command(t, "shell", append(command, args...)...)
 	cmd.Env = append(proctest.Environment("typist"), proctest.Environment("shell")...)
@@ -172,7 +194,7 @@ func open(t *testing.T, options []string, args ...string) *session {
 // wrap has env name the helper that the command is to become: the shell was another.
 func wrap(t *testing.T, command []string) []string {
 	env := proctest.NeedTool(t, "env")
-	return append([]string{env, "SAFEEXEC_TEST_HELPER=typist"}, command...)
+	return slices.Concat(before, []string{env, "SAFEEXEC_TEST_HELPER=typist"}, command)
 }
 
 func control(f *os.File, call func(fd int) error) error {
