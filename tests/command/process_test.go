@@ -29,7 +29,8 @@ func (c *caller) testProcess(t *testing.T) {
 			t.Fatalf("status %d, %q, trace %q", r.status, r.stderr, trace)
 		}
 		for line := range strings.Lines(string(trace)) {
-			probe := strings.Contains(line, "clone3(") && strings.Contains(line, "EINVAL") || strings.Contains(line, "<detached")
+			probe := strings.Contains(line, "clone3(") && strings.Contains(line, "EINVAL") || strings.Contains(line, "<detached") ||
+				strings.Contains(line, "???( <unfinished") // ended before strace saw in what: seen on a slow machine
 			if strings.Contains(line, "(") && !strings.Contains(line, "resumed") && !probe && !strings.Contains(line, "CLONE_THREAD") {
 				t.Errorf("%s: not a thread: %s", options, line)
 			}
