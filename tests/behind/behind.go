@@ -201,7 +201,10 @@ func RegisterRestricted() {
 }
 
 // Restricted returns what stands before a command for it to run as a user whom Yama restricts to descendants.
-func Restricted(t *testing.T, uid int) []string { return scoped(t, uid, 1) }
+func Restricted(t *testing.T, uid int) []string {
+	t.Helper()
+	return scoped(t, uid, 1)
+}
 
 // scoped is for any setting but 3, which is for good. A kernel with Yama has that setting while the test runs. On any other the command
 // sees one that isn't the kernel's: then everything comes about as with Yama, but nothing would be refused.
