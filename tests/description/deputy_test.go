@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -132,24 +131,13 @@ func testCrowdLeftBehind(t *testing.T) {
 	if _, stderr, status := s.run(cmd); status != 0 || stderr != "" {
 		t.Errorf("status %d, %s", status, stderr)
 	}
-	var guards []string
-	for i := 0; i < 100 && len(guards) == 0; i++ {
-		time.Sleep(20 * time.Millisecond)
-		guards = guardProcesses(t, 0)
-	}
 	time.Sleep(100 * time.Millisecond)
-	for _, pid := range guards {
+	for _, pid := range guardProcesses(t) {
 		n, _ := strconv.Atoi(pid)
 		unix.Kill(n, syscall.SIGTERM)
 	}
 	unix.Flock(int(held.Fd()), unix.LOCK_UN)
-	result := ""
-	for i := 0; result == "" && i < 500; i++ {
-		time.Sleep(20 * time.Millisecond)
-		text, _ := os.ReadFile(filepath.Join(s.dir, "result"))
-		result = string(text)
-	}
-	if result != strconv.Itoa(crowd)+"\n" {
+	if result := s.await("result"); result != strconv.Itoa(crowd)+"\n" {
 		t.Errorf("of %d threads that waited for a lock got it: %s", crowd, result)
 	}
 	s.unchanged()
@@ -165,13 +153,7 @@ func testLearningLeftBehind(t *testing.T) {
 		t.Errorf("status %d, %s", status, stderr)
 	}
 	os.WriteFile(filepath.Join(s.dir, "go"), nil, 0o666)
-	result := ""
-	for i := 0; result == "" && i < 500; i++ {
-		time.Sleep(20 * time.Millisecond)
-		text, _ := os.ReadFile(filepath.Join(s.dir, "result"))
-		result = string(text)
-	}
-	if strings.TrimSpace(result) != "0" {
+	if result := s.await("result"); result != "0\n" {
 		t.Errorf("what was left behind saw %q", result)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -87,6 +88,17 @@ func TestDescription(t *testing.T) {
 		{"report", testReport},
 	} {
 		t.Run(test.name, test.run)
+	}
+}
+
+// await returns what a file says that is moved into the stage's directory when it is complete.
+func (s *stage) await(name string) string {
+	for {
+		text, err := os.ReadFile(filepath.Join(s.dir, name))
+		if err == nil {
+			return string(text)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
