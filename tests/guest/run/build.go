@@ -65,10 +65,18 @@ func buildInitramfs(arch, root, system, work string, only *regexp.Regexp) (image
 	a.text("/etc/hosts", "127.0.0.1 localhost\n")
 	a.text("/etc/nsswitch.conf", "hosts: files dns\n")
 	a.tree("/src/testdata", filepath.Join(root, "testdata"))
+	a.tree("/src/tests/guard/programs", filepath.Join(root, "tests/guard/programs"))
 	if err := addPrograms(a, system); err != nil {
 		return "", err
 	}
-	jobs, err := addBinaries(a, builder(arch), root, work, func(s suite) bool {
+	env := []string{"SAFEEXEC_BINARY=/bin/safeexec", "SAFEEXEC_NARROW=/bin/narrow"}
+	if system == "" && only.MatchString(features) {
+		env = append(env, "SAFEEXEC_PROGRAMS="+scripts)
+		if err := addServers(a); err != nil {
+			return "", err
+		}
+	}
+	jobs, err := addBinaries(a, builder(arch), root, work, env, func(s suite) bool {
 		return only.MatchString(s.name) && (system != "" || wholeOnly[s.name] == "")
 	})
 	if err != nil {
@@ -82,8 +90,8 @@ func buildInitramfs(arch, root, system, work string, only *regexp.Regexp) (image
 	return image, a.close()
 }
 
-// addBinaries builds init, the command and every package's tests, and says what is to run.
-func addBinaries(a *archive, b builder, root, work string, wanted func(suite) bool) ([]job.Job, error) {
+// addBinaries builds init, the command and every package's tests, and says what is to run, with what in the environment.
+func addBinaries(a *archive, b builder, root, work string, env []string, wanted func(suite) bool) ([]job.Job, error) {
 	binary := filepath.Join(work, "init")
 	if err := b.build(filepath.Join(root, "tests"), "build", "-o", binary, "./guest/init"); err != nil {
 		return nil, err
@@ -133,7 +141,6 @@ func addBinaries(a *archive, b builder, root, work string, wanted func(suite) bo
 		if run := wholeOnly[s.name]; run != "" {
 			args = append(args, "-test.run="+run)
 		}
-		env := []string{"SAFEEXEC_BINARY=/bin/safeexec", "SAFEEXEC_NARROW=/bin/narrow"}
 		jobs = append(jobs,
 			job.Job{Name: testName(s.name, 0), Dir: "/src/" + s.dir, Args: args, Env: env},
 			job.Job{Name: testName(s.name, user), Dir: "/src/" + s.dir, UID: user, Args: args, Env: env})
@@ -227,9 +234,14 @@ var library = regexp.MustCompile(`(/\S+) \(0x`)
 
 func addDynamic(a *archive, name, source string) error {
 	a.file("/bin/"+name, source)
-	out, err := exec.Command("ldd", source).CombinedOutput()
+	return addLibraries(a, source)
+}
+
+// addLibraries adds what programs or libraries are linked with, where it stands on this machine.
+func addLibraries(a *archive, linked ...string) error {
+	out, err := exec.Command("ldd", linked...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("ldd %s: %w: %s", source, err, out)
+		return fmt.Errorf("ldd %s: %w: %s", strings.Join(linked, " "), err, out)
 	}
 	for _, match := range library.FindAllStringSubmatch(string(out), -1) {
 		a.file(match[1], match[1])

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -94,10 +95,19 @@ func (a *archive) file(name, source string) {
 }
 
 // tree copies a directory with all that is in it.
-func (a *archive) tree(name, source string) {
+func (a *archive) tree(name, source string) { a.treeBut(name, source, nil) }
+
+// treeBut leaves out what in the directory or below has a name that matches.
+func (a *archive) treeBut(name, source string, but *regexp.Regexp) {
 	a.keep(filepath.WalkDir(source, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if but != nil && but.MatchString(entry.Name()) {
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		}
 		below, err := filepath.Rel(source, file)
 		if err != nil {

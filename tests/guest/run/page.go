@@ -201,7 +201,8 @@ func (p *page) features() {
 	p.line("## What was seen")
 	p.line("")
 	p.line("From the tests in `tests/guest`: each does the thing on the kernel, checks that it comes out as this kernel's features")
-	p.line("promise, and tells how. Root's result comes first where an ordinary user's differs.")
+	p.line("promise, and tells how. Root's result comes first where an ordinary user's differs. Programs are jobs of `tests/guard/programs`,")
+	p.line("under `--supervise --guard --keep 3` with a file as 3, and with `--fd-passing allow` where Landlock doesn't confine named sockets.")
 	group := ""
 	for _, name := range p.featureNames() {
 		top, below, found := strings.Cut(name, "/")
