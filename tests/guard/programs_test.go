@@ -274,7 +274,7 @@ func ableI386(t *testing.T) string {
 	}
 	err := exec.Command(program).Run()
 	if errors.Is(err, syscall.ENOEXEC) {
-		return "a kernel that starts 32-bit programs"
+		return "a kernel that starts 32-bit programs (docs/kernels.md has one under guards)"
 	}
 	must(t, err)
 	return ""
