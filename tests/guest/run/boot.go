@@ -86,7 +86,7 @@ func collect(results io.Reader, progress io.Writer) (map[string]*outcome, error)
 				return outcomes, fmt.Errorf("%q: %w", text, err)
 			}
 			now.done, now.took = true, time.Duration(milliseconds)*time.Millisecond
-			fmt.Fprintf(progress, "    %-50s exit %d, %v\n", name, now.status, now.took)
+			fmt.Fprintf(progress, "%-50s exit %d, %v\n", name, now.status, now.took)
 			now = nil
 		case text == job.Bye:
 			bye = true

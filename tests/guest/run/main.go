@@ -1,5 +1,5 @@
-// Run boots a guest for each kernel, one after another, has it run the tests of all packages, and writes a page that says
-// kernel by kernel what is there, what passed, and what fell back.
+// Run boots a guest for each kernel, has it run the tests of all packages, and writes a page that says kernel by kernel what is
+// there, what passed, and what fell back.
 //
 //	run -page docs/kernels.md 6.12=/path/to/vmlinuz 7.3=/path/to/another
 //	run -arch arm64 -system /path/to/root 6.12=/path/to/vmlinuz
@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -61,21 +62,9 @@ func run(page, logs, only, arch, system string, kernels []string) (failed bool, 
 	if err != nil {
 		return false, err
 	}
-	var guests []*guest
-	for _, kernel := range kernels {
-		name, file, ok := strings.Cut(kernel, "=")
-		if !ok {
-			return false, fmt.Errorf("%q isn't NAME=FILE", kernel)
-		}
-		g, err := m.runGuest(name, file, image, work, logs)
-		if err != nil { // the other kernels have their say all the same
-			fmt.Fprintln(os.Stderr, "kernels:", err)
-			failed = true
-		}
-		if g != nil {
-			guests = append(guests, g)
-			failed = failed || g.failed()
-		}
+	guests, failed, err := m.runGuests(kernels, image, work, logs)
+	if err != nil {
+		return false, err
 	}
 	if len(guests) == 0 {
 		return true, errors.New("no guest came up")
@@ -90,8 +79,38 @@ func run(page, logs, only, arch, system string, kernels []string) (failed bool, 
 	return failed, writePage(out, m, guests, only)
 }
 
+// runGuests runs as many guests at a time as there are CPUs: each emulates most of what it does on one.
+func (m *machine) runGuests(kernels []string, image, work, logs string) (guests []*guest, failed bool, err error) {
+	came := make([]*guest, len(kernels))
+	errs := make([]error, len(kernels))
+	room := make(chan struct{}, runtime.NumCPU())
+	var running sync.WaitGroup
+	for i, kernel := range kernels {
+		name, file, ok := strings.Cut(kernel, "=")
+		if !ok {
+			return nil, false, fmt.Errorf("%q isn't NAME=FILE", kernel)
+		}
+		running.Go(func() {
+			room <- struct{}{}
+			came[i], errs[i] = m.runGuest(name, file, image, work, logs)
+			<-room
+		})
+	}
+	running.Wait()
+	for i, g := range came {
+		if errs[i] != nil { // the other kernels have their say all the same
+			fmt.Fprintln(os.Stderr, "kernels:", errs[i])
+			failed = true
+		}
+		if g != nil {
+			guests = append(guests, g)
+			failed = failed || g.failed()
+		}
+	}
+	return guests, failed, nil
+}
+
 func (m *machine) runGuest(name, kernel, image, work, logs string) (*guest, error) {
-	fmt.Fprintf(os.Stderr, "kernel %s\n", name)
 	begin := time.Now()
 	if logs == "" {
 		logs = work
@@ -100,7 +119,7 @@ func (m *machine) runGuest(name, kernel, image, work, logs string) (*guest, erro
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, err
 	}
-	outcomes, err := m.boot(kernel, image, filepath.Join(logs, "console.log"), os.Stderr)
+	outcomes, err := m.boot(kernel, image, filepath.Join(logs, "console.log"), progressOf(name))
 	if saved := save(logs, outcomes); saved != nil {
 		err = errors.Join(err, saved)
 	}
@@ -109,4 +128,12 @@ func (m *machine) runGuest(name, kernel, image, work, logs string) (*guest, erro
 	}
 	g, unreadable := newGuest(name, outcomes, time.Since(begin))
 	return g, errors.Join(err, unreadable)
+}
+
+// progressOf is a kernel, for lines about its guest.
+type progressOf string
+
+func (p progressOf) Write(line []byte) (int, error) {
+	fmt.Fprintf(os.Stderr, "%-5s %s", string(p), line)
+	return len(line), nil
 }
