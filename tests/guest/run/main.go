@@ -45,6 +45,11 @@ func run(page, logs, only, arch, system string, kernels []string) (failed bool, 
 	if len(kernels) == 0 {
 		return false, errors.New("no kernel was named")
 	}
+	for _, kernel := range kernels {
+		if !strings.Contains(kernel, "=") {
+			return false, fmt.Errorf("%q isn't NAME=FILE", kernel)
+		}
+	}
 	suites, err := regexp.Compile(only)
 	if err != nil {
 		return false, err
@@ -62,10 +67,7 @@ func run(page, logs, only, arch, system string, kernels []string) (failed bool, 
 	if err != nil {
 		return false, err
 	}
-	guests, failed, err := m.runGuests(kernels, image, work, logs)
-	if err != nil {
-		return false, err
-	}
+	guests, failed := m.runGuests(kernels, image, work, logs)
 	if len(guests) == 0 {
 		return true, errors.New("no guest came up")
 	}
@@ -80,16 +82,13 @@ func run(page, logs, only, arch, system string, kernels []string) (failed bool, 
 }
 
 // runGuests runs as many guests at a time as there are CPUs: each emulates most of what it does on one.
-func (m *machine) runGuests(kernels []string, image, work, logs string) (guests []*guest, failed bool, err error) {
+func (m *machine) runGuests(kernels []string, image, work, logs string) (guests []*guest, failed bool) {
 	came := make([]*guest, len(kernels))
 	errs := make([]error, len(kernels))
 	room := make(chan struct{}, runtime.NumCPU())
 	var running sync.WaitGroup
 	for i, kernel := range kernels {
-		name, file, ok := strings.Cut(kernel, "=")
-		if !ok {
-			return nil, false, fmt.Errorf("%q isn't NAME=FILE", kernel)
-		}
+		name, file, _ := strings.Cut(kernel, "=")
 		running.Go(func() {
 			room <- struct{}{}
 			came[i], errs[i] = m.runGuest(name, file, image, work, logs)
@@ -107,7 +106,7 @@ func (m *machine) runGuests(kernels []string, image, work, logs string) (guests 
 			failed = failed || g.failed()
 		}
 	}
-	return guests, failed, nil
+	return guests, failed
 }
 
 func (m *machine) runGuest(name, kernel, image, work, logs string) (*guest, error) {
