@@ -19,12 +19,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/internal/proctest"
+	"github.com/safeexec/safeexec/seccomp"
 )
 
 // Register registers the helpers that Guarded uses. It is called from TestMain.
 func Register() {
 	proctest.Helper("leaves", leaves)
 	proctest.Helper("left", left)
+}
+
+// Unheld are the options that a guard takes on this kernel: what holds off stealing is Landlock, which not every kernel has.
+func Unheld() []string {
+	if seccomp.LandlockABI() > 0 {
+		return nil
+	}
+	return []string{"--guard-steal", "off"}
 }
 
 // leaves starts the process that is left behind.
@@ -93,7 +102,7 @@ func Guarded(t *testing.T, before []string, safeexec string, stdin *os.File, inP
 	defer shared.Close()
 	proctest.Environment("left")
 	words := append(slices.Clone(before), safeexec)
-	words = append(words, append(options, "--keep", "3", "--", proctest.NeedTool(t, "env"), "SAFEEXEC_TEST_HELPER=leaves", program(t, dir), dir)...)
+	words = append(words, append(append(options, Unheld()...), "--keep", "3", "--", proctest.NeedTool(t, "env"), "SAFEEXEC_TEST_HELPER=leaves", program(t, dir), dir)...)
 	proctest.Environment("leaves")
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdin, cmd.ExtraFiles = stdin, []*os.File{shared}

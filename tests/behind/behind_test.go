@@ -94,7 +94,7 @@ func TestSame(t *testing.T) {
 		t.Run(strings.ReplaceAll(words, "=", " "), func(t *testing.T) {
 			run := func(before []string) string {
 				command := append(slices.Clone(before), safeexec, "--supervise", "--guard")
-				command = append(command, strings.Fields(words)...)
+				command = slices.Concat(command, Unheld(), strings.Fields(words))
 				return outcome(t, dir, command)
 			}
 			want := run([]string{"env"})
@@ -165,7 +165,7 @@ func start(t *testing.T, options ...string) *running {
 	}
 	defer shared.Close()
 	proctest.Environment("stays")
-	words := append(Restricted(t, 0), append([]string{safeexec, "--supervise", "--guard", "--keep", "3"}, options...)...)
+	words := slices.Concat(Restricted(t, 0), []string{safeexec, "--supervise", "--guard", "--keep", "3"}, Unheld(), options)
 	words = append(words, "--", "env", "SAFEEXEC_TEST_HELPER=stays", proctest.Program(t))
 	r := &running{cmd: exec.Command(words[0], words[1:]...)}
 	r.cmd.ExtraFiles = []*os.File{shared}
@@ -180,10 +180,12 @@ func start(t *testing.T, options ...string) *running {
 	r.command, _ = strconv.Atoi(r.line())
 	r.supervisor, _ = strconv.Atoi(r.line())
 	t.Cleanup(func() {
-		unix.Kill(r.command, unix.SIGKILL)
+		if r.command > 0 {
+			unix.Kill(r.command, unix.SIGKILL)
+		}
 		r.cmd.Wait()
 	})
-	if r.command == 0 || r.supervisor == r.cmd.Process.Pid {
+	if r.command <= 0 || r.supervisor == r.cmd.Process.Pid {
 		t.Fatalf("there is no front: command %d, supervisor %d", r.command, r.supervisor)
 	}
 	return r
@@ -249,7 +251,8 @@ func TestListen(t *testing.T) {
 	safeexec := proctest.NeedBinary(t, t.TempDir())
 	proctest.Environment("listens")
 	words := append(Restricted(t, 0), proctest.NeedTool(t, "sh"), "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"`, "sh",
-		safeexec, "--supervise", "--guard", "--keep-listen", "--", "env", "SAFEEXEC_TEST_HELPER=listens", proctest.Program(t))
+		safeexec, "--supervise", "--guard", "--keep-listen")
+	words = append(append(words, Unheld()...), "--", "env", "SAFEEXEC_TEST_HELPER=listens", proctest.Program(t))
 	cmd := exec.Command(words[0], words[1:]...)
 	f, err := os.Create(filepath.Join(t.TempDir(), "listening"))
 	if err != nil {
@@ -276,7 +279,8 @@ func TestRefused(t *testing.T) {
 		{"--supervise -- true", 0, ""},
 		{"--guard --keep 3 -- true", 0, ""},
 	} {
-		got := outcome(t, t.TempDir(), slices.Concat(before, []string{safeexec}, strings.Fields(test.words)))
+		words := strings.Fields(strings.ReplaceAll(test.words, "--guard", strings.Join(append([]string{"--guard"}, Unheld()...), " ")))
+		got := outcome(t, t.TempDir(), slices.Concat(before, []string{safeexec}, words))
 		if lines := strings.Count(got, "\n"); !strings.HasPrefix(got, fmt.Sprintf("status %d\n", test.status)) ||
 			!strings.Contains(got, test.said) || test.said == "" && lines != 1 || lines > 2 {
 			t.Errorf("%s: %s", test.words, got)
@@ -291,7 +295,8 @@ func TestRefused(t *testing.T) {
 // With PID 1 everything ends: it needs no front.
 func TestInit(t *testing.T) {
 	safeexec := proctest.NeedBinary(t, t.TempDir())
-	words := append(Restricted(t, 0), proctest.NeedTool(t, "unshare"), "--pid", "--fork", safeexec, "--supervise", "--guard", "--", "sh", "-c", "echo $PPID")
+	words := append(Restricted(t, 0), proctest.NeedTool(t, "unshare"), "--pid", "--fork", safeexec, "--supervise", "--guard")
+	words = append(append(words, Unheld()...), "--", "sh", "-c", "echo $PPID")
 	if got := outcome(t, t.TempDir(), words); got != "status 0\n1\n" {
 		t.Error(got)
 	}

@@ -167,7 +167,7 @@ func open(t *testing.T, options []string, args ...string) *session {
 	}
 	command := append([]string{binary}, options...)
 	if before != nil {
-		command = append(command, "--guard")
+		command = append(append(command, "--guard"), behind.Unheld()...)
 	}
 	command = append(command, "--", proctest.Program(t))
 	cmd := proctest.Command(t, "shell", append(command, args...)...)
