@@ -58,6 +58,9 @@ func (h *holder) call(w want, trap uintptr, args ...uintptr) int {
 	var a [6]uintptr
 	copy(a[:], args)
 	fd, _, errno := unix.Syscall6(trap, a[0], a[1], a[2], a[3], a[4], a[5])
+	for trap == unix.SYS_BPF && errno == unix.EAGAIN { // a signal came while the program was looked at, and Go sends some
+		fd, _, errno = unix.Syscall6(trap, a[0], a[1], a[2], a[3], a[4], a[5])
+	}
 	if errno != 0 {
 		panic(fmt.Sprintf("%+v: %v", w, errno))
 	}
