@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	chunk      = 32 << 10 // half of what a pipe holds: its reader takes one half while the other is written
+	chunk      = 128 << 10 // what cat takes: fewer calls for large writes
 	outputRoom = 256 << 10
 	inATTY     = 64 << 10 // more than a terminal holds back
 )

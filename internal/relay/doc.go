@@ -15,8 +15,7 @@
 // slow holds up nobody but who writes to it.
 //
 // Bytes are read and written, not spliced. A page that splice(2) moves is lost to the pipe that it came from, which has to allocate
-// another, while one that was copied is used again; and a whole pipe that arrives at once has its reader and us take turns. Large
-// writes, copied by half a pipe, take half of the time. Besides, splicing is for our own descriptions alone: on somebody else's it
+// another, while one that was copied is used again. Besides, splicing is for our own descriptions alone: on somebody else's it
 // turns off calls that don't wait, for good (pipe_clear_nowait in the kernel's fs/splice.c, from 6.12 on).
 //
 // It doesn't carry what isn't bytes: descriptors and credentials that are sent over a socket, out-of-band data, the bounds of
