@@ -58,13 +58,10 @@ func reach(scope int, mayTrace bool) Range {
 
 // Refusal is nil unless the range is Nobody. Then it says why, and what to do; it is an EPERM.
 func Refusal() error {
-	if Reach() != Nobody {
-		return nil
-	}
 	scope, err := Scope()
 	switch {
-	case err != nil:
-		return err
+	case err != nil || reach(scope, mayTrace()) != Nobody:
+		return nil
 	case scope == 2:
 		return fmt.Errorf("kernel.yama.ptrace_scope is 2: to look into other processes takes CAP_SYS_PTRACE, or a scope of 1 or 0: %w", unix.EPERM)
 	}
