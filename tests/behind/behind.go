@@ -121,8 +121,14 @@ func Guarded(t *testing.T, before []string, safeexec string, stdin *os.File, inP
 	if want := "shared: operation not permitted false"; result != want {
 		t.Errorf("%s\nwant %q", text, want)
 	}
-	if flags, err := unix.FcntlInt(shared.Fd(), unix.F_GETFL, 0); err != nil || flags&unix.O_APPEND != 0 {
-		t.Errorf("the shared description: %#x, %v", flags, err)
+	conn, err := shared.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flags int
+	failed := conn.Control(func(fd uintptr) { flags, err = unix.FcntlInt(fd, unix.F_GETFL, 0) })
+	if failed != nil || err != nil || flags&unix.O_APPEND != 0 {
+		t.Errorf("the shared description: %#x, %v, %v", flags, err, failed)
 	}
 	ended := func() {}
 	if inPlace {
