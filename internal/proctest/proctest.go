@@ -14,12 +14,10 @@ package proctest
 import (
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sort"
-	"strconv"
 	"sync"
 	"testing"
 )
@@ -119,17 +117,6 @@ func NeedTool(t testing.TB, name string) string {
 		t.Fatalf("%v (make test installs it)", err)
 	}
 	return path
-}
-
-// FreePort returns a TCP port of 127.0.0.1 on which nobody listens.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 func unused() []string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -252,8 +253,15 @@ func (j job) command(t *testing.T, dir string, options, wrapper []string) *exec.
 	}
 	cmd := proctest.Command(t, "clean", args...)
 	cmd.Dir = dir
-	cmd.Env = append(cmd.Env, "SHLVL=9", "PORT="+proctest.FreePort(t), "PROGRAMS="+programs, "TEST_PROGRAM="+proctest.Program(t))
+	cmd.Env = append(cmd.Env, "SHLVL=9", "PORT="+freePort(t), "PROGRAMS="+programs, "TEST_PROGRAM="+proctest.Program(t))
 	return cmd
+}
+
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
 
 // ableI386 says why no 32-bit program could run, or nothing.

@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/safeexec/safeexec/internal/proctest"
 	"github.com/safeexec/safeexec/seccomp"
 )
 
@@ -111,7 +111,7 @@ func script(t *testing.T, name string, before, arguments []string) error {
 	words := slices.Concat(before, []string{"bash", "-e", filepath.Join(scripts, name+".sh")}, arguments)
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "SHLVL=9", "PORT="+proctest.FreePort(t), "PROGRAMS="+scripts)
+	cmd.Env = append(os.Environ(), "SHLVL=9", "PORT="+freePort(t), "PROGRAMS="+scripts)
 	cmd.Stdin = strings.NewReader("") // a pipe, as 1 and 2 are
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -120,4 +120,14 @@ func script(t *testing.T, name string, before, arguments []string) error {
 		return fmt.Errorf("%s: %w: %s", strings.Join(words, " "), err, said.String())
 	}
 	return nil
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
