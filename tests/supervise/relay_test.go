@@ -446,7 +446,7 @@ func relayHangUp(t *testing.T) {
 type screen struct {
 	t      *testing.T
 	master *os.File
-	tty    *os.File
+	before unix.Termios // the settings when the program was started
 	cmd    *exec.Cmd
 	text   []byte
 }
@@ -460,13 +460,21 @@ func show(t *testing.T, command ...string) *screen {
 func display(t *testing.T, argv ...string) *screen {
 	t.Helper()
 	master, tty := openTerminal(t)
-	s := &screen{t: t, master: master, tty: tty, cmd: exec.Command(argv[0], argv[1:]...)}
+	s := &screen{t: t, master: master, cmd: exec.Command(argv[0], argv[1:]...)}
+	s.before = s.settings()
+	err := control(master, func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 33, Col: 44})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = tty, tty, tty
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.cmd.Process.Kill(); s.cmd.Wait() })
+	tty.Close() // so that the screen tells when nobody is left to write on it
 	return s
 }
 
@@ -490,9 +498,10 @@ func (s *screen) press(keys string) {
 	}
 }
 
+// settings are those that programs see: the keyboard's side has none of its own.
 func (s *screen) settings() (now unix.Termios) {
 	s.t.Helper()
-	err := control(s.tty, func(fd int) error {
+	err := control(s.master, func(fd int) error {
 		got, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 		if err == nil {
 			now = *got
@@ -509,14 +518,10 @@ func (s *screen) settings() (now unix.Termios) {
 // when it has ended, though it left it turned off.
 func relayEcho(t *testing.T) {
 	proctest.NeedTool(t, "stty")
-	s := show(t, "/bin/sh", "-c", `test -t 0 && test -t 1 && test -t 2 && stty size && echo ready && read x
+	// No newline after "ready": a terminal shows a line and its end one after the other, and what is typed may come between the two.
+	s := show(t, "/bin/sh", "-c", `test -t 0 && test -t 1 && test -t 2 && stty size && printf ready && read x
 		stty -echo; echo hidden; read y; echo "got $x, $y"; stty raw; exit 9`)
-	before := s.settings()
-	if err := control(s.master, func(fd int) error {
-		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 33, Col: 44})
-	}); err != nil {
-		t.Fatal(err)
-	}
+	s.see("33 44")
 	s.see("ready")
 	s.press("shown\r")
 	s.see("shown\r\nhidden")
@@ -532,22 +537,28 @@ func relayEcho(t *testing.T) {
 	if code := s.cmd.ProcessState.ExitCode(); code != 9 {
 		t.Errorf("status %d", code)
 	}
-	if s.settings() != before {
-		t.Errorf("the settings were %+v, are %+v", before, s.settings())
+	if now := s.settings(); now != s.before {
+		t.Errorf("the settings were %+v, are %+v", s.before, now)
 	}
 }
 
 // The terminal doesn't stay raw when safeexec is killed, and the command hears of it.
 func relayKilledTerminal(t *testing.T) {
-	s := show(t, "/bin/sh", "-c", `trap 'echo >said; exit' HUP; echo ready; while :; do sleep 0.01; done`)
-	before := s.settings()
+	said := filepath.Join(t.TempDir(), "said")
+	s := show(t, "/bin/sh", "-c", `trap 'echo >"$1"; exit' HUP; echo ready; while :; do sleep 0.01; done`, "sh", said)
 	s.see("ready")
-	for s.settings() == before { // raw mode comes after the start
+	for s.settings() == s.before { // raw mode comes after the start
 		time.Sleep(time.Millisecond)
 	}
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
-	for s.settings() != before {
+	for s.settings() != s.before {
+		time.Sleep(time.Millisecond)
+	}
+	for {
+		if _, err := os.Stat(said); err == nil {
+			return
+		}
 		time.Sleep(time.Millisecond)
 	}
 }
