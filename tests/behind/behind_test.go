@@ -18,7 +18,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/safeexec/safeexec/internal/notify"
 	"github.com/safeexec/safeexec/internal/proctest"
+	"github.com/safeexec/safeexec/spawn"
 )
 
 func TestMain(m *testing.M) {
@@ -262,6 +264,60 @@ func TestListen(t *testing.T) {
 	cmd.ExtraFiles = []*os.File{f}
 	if out, err := cmd.CombinedOutput(); string(out) != "true 1\n" {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// What is left behind may end before the guard has begun. Then the one in front may see that this has ended before it hears with which
+// status the command has.
+func TestStatus(t *testing.T) {
+	safeexec := proctest.NeedBinary(t, t.TempDir())
+	guard, err := notify.New(nil, notify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guard.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close() // so that poll(2) tells what it tells of a listener when nobody is left
+	listener, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	r.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard.Listen(listener)
+	state, err := guard.HandOver()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(path, state, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ends[0])
+	cmd := spawn.Command(safeexec)
+	cmd.Args = []string{"safeexec (guarding)"}
+	reading := int(file.Fd())
+	cmd.Env = []string{fmt.Sprintf("SAFEEXEC_GUARD=%d %d 7", reading, ends[1])}
+	for _, fd := range []int{listener, reading, ends[1]} {
+		cmd.Pass = append(cmd.Pass, spawn.Descriptor{Number: fd, FD: fd})
+	}
+	cmd.Run()
+	unix.Close(ends[1])
+	said := make([]byte, 3)
+	n, err := unix.Read(ends[0], said)
+	if status := cmd.ProcessState.ExitCode(); status != 7 || string(said[:max(n, 0)]) != "g\x07" {
+		t.Errorf("status %d, said %q, %v", status, said[:max(n, 0)], err)
 	}
 }
 

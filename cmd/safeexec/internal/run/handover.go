@@ -80,7 +80,8 @@ func memory(text []byte) (int, error) {
 // IsGuard reports whether handOver has started this process.
 func IsGuard(args []string) bool { return len(args) == 1 && args[0] == guardName }
 
-// ResumeGuard answers until nobody is left, and returns the exit status. Signals that ask a process to end or to stop are for those that it
+// ResumeGuard answers until nobody is left, and returns the exit status: the command's, because the one in front may see this process's end
+// before it has heard. Signals that ask a process to end or to stop are for those that it
 // answers for: it ends when they have ended.
 func ResumeGuard() int {
 	var reading, front, status int
@@ -108,5 +109,5 @@ func ResumeGuard() int {
 	if spawn.ResumeGuard(state) != nil {
 		return exitFailed
 	}
-	return 0
+	return status
 }
