@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -55,6 +56,7 @@ func onTerminal(t *testing.T) {
 	t.Run("once", once)
 	t.Run("continued", continued)
 	t.Run("interrupted", interrupted)
+	t.Run("refused", refused)
 }
 
 // shell is as much of an interactive shell as job control takes. It runs its arguments as a job in the foreground of its terminal,
@@ -322,4 +324,14 @@ func interrupted(t *testing.T) {
 	s.expect("ready")
 	s.press("\x03")
 	s.expect("ended 130, terminal back: true")
+}
+
+// A program that the kernel refuses doesn't take the terminal with it.
+func refused(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("what no kernel executes"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, []string{"--supervise", "--forward-to-group", "--", program})
+	s.expect("safeexec: "+program+": exec format error", "ended 126, terminal back: true")
 }

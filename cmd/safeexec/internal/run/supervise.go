@@ -163,6 +163,7 @@ func (s *supervisor) start(a *act, command []string) (err error) {
 		return err
 	}
 	if s.started, err = spawn.StartChild(a.path, command, a.variables, &attr); err != nil {
+		takeFromNobody(attr.Terminal) // the child's group had it before the program was refused
 		return explain(err)
 	}
 	s.child = s.started.PID

@@ -114,8 +114,19 @@ func moveForeground(from, to int) {
 	}
 	defer unix.Close(tty)
 	if foreground(tty) == from {
-		withoutStop(func() error { return unix.IoctlSetPointerInt(tty, unix.TIOCSPGRP, to) })
+		setForeground(tty, to)
 	}
+}
+
+// takeFromNobody makes this process group the terminal's again, if the one that has it is empty.
+func takeFromNobody(tty int) {
+	if group := foreground(tty); group > 0 && unix.Kill(-group, 0) == unix.ESRCH {
+		setForeground(tty, unix.Getpgrp())
+	}
+}
+
+func setForeground(tty, group int) {
+	withoutStop(func() error { return unix.IoctlSetPointerInt(tty, unix.TIOCSPGRP, group) })
 }
 
 // withoutStop calls what would stop a process that is in the background: the kernel permits it to a thread that blocks SIGTTOU.
