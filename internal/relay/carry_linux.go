@@ -22,6 +22,7 @@ type direction struct {
 	gate     *gate
 	terminal *Terminal // which hangs up when the caller's does
 
+	refused bool        // the last read was, in the foreground
 	busy    atomic.Bool // perhaps something was read and isn't written yet
 	rested  time.Time
 	buffer  []byte
@@ -123,7 +124,7 @@ func (d *direction) nothing() outcome {
 }
 
 func (d *direction) carried(n int) {
-	d.ready, d.flows = false, n >= chunk/4
+	d.ready, d.flows, d.refused = false, n >= chunk/4, false
 	if d.over {
 		d.left -= n
 	}

@@ -465,6 +465,24 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A terminal that refuses a read may have done so before this process came to its foreground; one that goes on is at its end.
+func TestRefusedRead(t *testing.T) {
+	d := &direction{terminal: &Terminal{fd: -1}, gate: &gate{}}
+	if !d.fromBackground() {
+		t.Error("the first refusal counts")
+	}
+	d.carried(1)
+	if !d.fromBackground() {
+		t.Error("the first refusal after something was read counts")
+	}
+	if d.fromBackground() {
+		t.Error("the second one in a row doesn't count")
+	}
+	if d.gate.closed() {
+		t.Error("the gate is shut")
+	}
+}
+
 // Nothing stays open, whether a set ran or not, and whatever is refused.
 func TestDescriptors(t *testing.T) {
 	r, w := pipeOf(t)

@@ -92,6 +92,8 @@ func (s *Set) connectBoth(t *Terminal, master end, in, out int) error {
 		if device, ok := terminalDevice(out); err != nil || !ok || !isDevice(in, device) {
 			null, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
+				master.close()
+				second.close()
 				return err
 			}
 			defer unix.Close(null)
@@ -337,11 +339,17 @@ func (g *gate) passed() {
 	unix.Read(g.event, buffer[:])
 }
 
-// fromBackground shuts the gate when a read was refused because this process is in the background.
+// fromBackground reports whether a read was refused because this process was in the background, and shuts the gate if it still is.
 func (d *direction) fromBackground() bool {
-	if d.terminal == nil || d.output || d.terminal.Foreground() {
+	if d.terminal == nil || d.output {
 		return false
 	}
-	d.gate.shut.Store(true)
-	return true
+	d.terminal.mu.Lock() // or Enter might open the gate first
+	defer d.terminal.mu.Unlock()
+	if !d.terminal.Foreground() {
+		d.gate.shut.Store(true)
+		return true
+	}
+	d.refused = !d.refused // it may have come to the foreground since; the next refusal has another reason
+	return d.refused
 }
