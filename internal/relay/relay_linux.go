@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -71,7 +72,7 @@ func Open(requests []Request) (*Set, error) {
 }
 
 func (s *Set) openAll() error {
-	if err := errors.Join(s.events.ended.open(), s.events.cut.open()); err != nil {
+	if err := cmp.Or(s.events.ended.open(), s.events.cut.open()); err != nil {
 		return err
 	}
 	for _, l := range s.links {
