@@ -349,7 +349,7 @@ func (s *supervisor) childGroup() int {
 // giveUp ends the command: nobody would look after it.
 func (s *supervisor) giveUp(err error) int {
 	unix.Kill(s.child, unix.SIGKILL)
-	return s.options.Fail(about("--supervise", none, err), s.before.stderr())
+	return s.options.Fail(about("--supervise", none, err), s.stderr())
 }
 
 // statusNumbers is the status descriptor, if there is one.
