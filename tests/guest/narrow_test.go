@@ -203,6 +203,7 @@ func compats() []compat {
 	byNumber := map[string]string{
 		"flags": "EPERM", "owner": "EPERM", "lock": "EPERM", "seek": "EPERM", "offset": "ok", "mode": "ok", "dup": "EPERM",
 		"steal": "EPERM", "pass": "EPERM", "a copy": "EPERM", "io_uring": "ENOSYS", "UNIX socket": unixSockets,
+		"wberr": "ok", "tty": "EPERM",
 	}
 	changed := func(pairs ...string) map[string]string {
 		want := maps.Clone(byNumber)
@@ -226,8 +227,11 @@ func Test32Bit(t *testing.T) {
 	s := newShared(t)
 	for what, got := range ask(t, s.command(t, nil, program, "attempts")) {
 		want := "ok"
-		if what == "pass: a seccomp listener" || what == "io_uring: setup" {
-			want = "EFAULT" // so the call is there
+		switch what { // where it fails, the kernel has had the call
+		case "pass: a seccomp listener", "io_uring: setup":
+			want = "EFAULT"
+		case "tty: TIOCSTI", "tty: TIOCLINUX":
+			want = "ENOTTY"
 		}
 		if got != want {
 			t.Errorf("outside of any guard %s: %s, want %s", what, got, want)
@@ -273,6 +277,61 @@ func (c *compat) try(t *testing.T, program string) {
 	}
 	if now := s.offset(t); c.want["offset"] != "ok" && now != 100 {
 		t.Errorf("the caller's offset moved to %d", now)
+	}
+}
+
+// A denial is of an operation, and refuses the attempts whose names begin with one of these: its own, and what does it on the way.
+type denial struct {
+	operation string
+	refused   []string
+}
+
+var denials = []denial{
+	{"dup", []string{"dup:", "steal: pidfd_getfd", "io_uring:"}},
+	{"pass", []string{"pass: a copy over a pair", "pass: a seccomp listener", "pass: socketcall", "io_uring:"}},
+	{"steal", []string{"steal:"}},
+	{"flags", []string{"flags:"}},
+	{"owner", []string{"owner:", "flags: fcntl", "flags: FIOASYNC", "lock: fcntl F_SETLEASE", "lock: fcntl64 F_SETLEASE"}},
+	{"lock", []string{"lock:"}},
+	{"seek", []string{"seek:"}},
+	{"mode", []string{"mode:", "offset: splice", "io_uring:"}},
+	{"wberr", []string{"wberr:", "io_uring:"}},
+	{"tty", []string{"tty:"}},
+}
+
+// want is what an attempt must come to that without the denial comes to something else.
+func (d *denial) want(attempt, otherwise string) string {
+	switch {
+	case !slices.ContainsFunc(d.refused, func(name string) bool { return strings.HasPrefix(attempt, name) }):
+		return otherwise
+	case attempt == "io_uring: setup":
+		return "ENOSYS"
+	}
+	return "EPERM"
+}
+
+// Test32BitDenied: a denial holds for the numbers of 32-bit programs too, and refuses nothing more.
+func Test32BitDenied(t *testing.T) {
+	program := needProgram(t)
+	usual := ask(t, newShared(t).command(t, []string{"--keep", "3,4"}, program, "attempts"))
+	for _, d := range denials {
+		t.Run(d.operation, func(t *testing.T) {
+			cmd := newShared(t).command(t, []string{"--deny", d.operation, "--abi", "compat", "--keep", "3,4"}, program, "attempts")
+			if d.operation == "steal" && seccomp.LandlockABI() == 0 {
+				if out, err := cmd.CombinedOutput(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 125 {
+					t.Fatalf("%v: %s; want status 125", err, out)
+				}
+				tell(t, "not started: no Landlock")
+				return
+			}
+			got := ask(t, cmd)
+			for attempt, otherwise := range usual {
+				if want := d.want(attempt, otherwise); got[attempt] != want {
+					t.Errorf("%s: %s, want %s", attempt, got[attempt], want)
+				}
+			}
+			tell(t, "refused: EPERM; what has nothing to do with it works")
+		})
 	}
 }
 

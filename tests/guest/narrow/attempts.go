@@ -201,6 +201,25 @@ func datagramPair(int) error {
 	return err
 }
 
+// submitSync has the kernel synchronise a file in the background, by a request in memory.
+func submitSync(fd int) error {
+	var context uintptr
+	if err := call(unix.SYS_IO_SETUP, 1, address(&context)); err != nil {
+		return err
+	}
+	defer call(unix.SYS_IO_DESTROY, context)
+	const fsync = 2
+	request := struct {
+		_         [2]uint64
+		operation uint16
+		_         int16
+		fd        uint32
+		_         [5]uint64
+	}{operation: fsync, fd: uint32(fd)}
+	requests := [1]uintptr{address(&request)}
+	return call(unix.SYS_IO_SUBMIT, context, 1, address(&requests))
+}
+
 var attempts = []attempt{
 	{"flags: fcntl F_SETFL", on(unix.SYS_FCNTL, unix.F_SETFL, unix.O_NOATIME), false},
 	{"flags: fcntl64 F_SETFL", on(unix.SYS_FCNTL64, unix.F_SETFL, unix.O_NONBLOCK), false},
@@ -247,6 +266,12 @@ var attempts = []attempt{
 	{"pass: a seccomp listener", func(int) error {
 		return call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, 0)
 	}, false},
+	{"wberr: fsync", on(unix.SYS_FSYNC), false},
+	{"wberr: fdatasync", on(unix.SYS_FDATASYNC), false},
+	{"wberr: syncfs", on(unix.SYS_SYNCFS), false},
+	{"wberr: io_submit", submitSync, false},
+	{"tty: TIOCSTI", ioctl(unix.TIOCSTI, 0), false},
+	{"tty: TIOCLINUX", ioctl(unix.TIOCLINUX, 0), false},
 	{"io_uring: setup", func(int) error { return call(unix.SYS_IO_URING_SETUP, 1, 0) }, false},
 	{"UNIX socket: any", unixSocket, false},
 }

@@ -9,6 +9,7 @@ func init() {
 		attempt{"mode: fadvise64", on(unix.SYS_FADVISE64, 0, 0, 0, unix.FADV_RANDOM), false},
 		attempt{"mode: fadvise64_64", on(unix.SYS_FADVISE64_64, 0, 0, 0, 0, unix.FADV_RANDOM), false},
 		attempt{"mode: readahead", on(unix.SYS_READAHEAD, 0, 0, 4096), false},
+		attempt{"wberr: sync_file_range", on(unix.SYS_SYNC_FILE_RANGE, 0, 0, 0, 0, unix.SYNC_FILE_RANGE_WRITE), false},
 		attempt{"pass: socketcall", socketcall, false})
 	onDirectory = append(onDirectory, attempt{"seek: readdir", buffer(unix.SYS_READDIR, 1), false})
 }
