@@ -8,9 +8,16 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/safeexec/safeexec/tests/guest/job"
+)
+
+// A package whose tests are run for a second time, for its 32-bit program, and the name that this goes by.
+const (
+	guards    = "safeexec/tests/guard"
+	narrowJob = "safeexec/tests/guard/programs"
 )
 
 // user is who ordinary users' tests run as.
@@ -69,7 +76,7 @@ func buildInitramfs(arch, root, system, work string, only *regexp.Regexp) (image
 	if err := addPrograms(a, system); err != nil {
 		return "", err
 	}
-	env := []string{"SAFEEXEC_BINARY=/bin/safeexec", "SAFEEXEC_NARROW=/bin/narrow"}
+	env := []string{"SAFEEXEC_BINARY=/bin/safeexec", "SAFEEXEC_NARROW=/bin/narrow", "SAFEEXEC_I386=/bin/i386"}
 	if system == "" && only.MatchString(features) {
 		env = append(env, "SAFEEXEC_PROGRAMS="+scripts)
 		if err := addServers(a); err != nil {
@@ -135,17 +142,38 @@ func addBinaries(a *archive, b builder, root, work string, env []string, wanted 
 		}
 		// The limit shows where a guest hangs; it is far above what emulation takes.
 		args := []string{"/test/" + base, "-test.v=test2json", "-test.short", "-test.timeout=10m"}
+		add := func(name string, more ...string) {
+			for _, uid := range []int{0, user} {
+				jobs = append(jobs, job.Job{Name: testName(name, uid), Dir: "/src/" + s.dir, UID: uid, Args: slices.Concat(args, more), Env: env})
+			}
+		}
+		var picked []string
 		if skip := notInGuests[s.name]; skip != "" {
-			args = append(args, "-test.skip=^("+skip+")$")
+			picked = append(picked, "-test.skip=^("+skip+")$")
 		}
 		if run := wholeOnly[s.name]; run != "" {
-			args = append(args, "-test.run="+run)
+			picked = append(picked, "-test.run="+run)
 		}
-		jobs = append(jobs,
-			job.Job{Name: testName(s.name, 0), Dir: "/src/" + s.dir, Args: args, Env: env},
-			job.Job{Name: testName(s.name, user), Dir: "/src/" + s.dir, UID: user, Args: args, Env: env})
+		add(s.name, picked...)
+		if s.name == guards && b == "amd64" { // whose machines run the 32-bit program of a job
+			if err := addI386(a, root, work); err != nil {
+				return nil, err
+			}
+			add(narrowJob, "-test.run=^TestPrograms$/^all$/^i386$", "-full")
+		}
 	}
 	return jobs, nil
+}
+
+// addI386 builds the program of the job i386, which a guest has no compiler for.
+func addI386(a *archive, root, work string) error {
+	binary := filepath.Join(work, "i386")
+	gcc := exec.Command("gcc", "-m32", "-static", "-o", binary, filepath.Join(root, "tests/guard/programs/i386.c"))
+	if out, err := gcc.CombinedOutput(); err != nil {
+		return fmt.Errorf("gcc -m32 (scripts/need kernels installs it): %w\n%s", err, out)
+	}
+	a.file("/bin/i386", binary)
+	return nil
 }
 
 // testName is the name of a suite's job.

@@ -115,6 +115,7 @@ func writePage(w io.Writer, m *machine, guests []*guest, only string) error {
 	p.table("kernel", func(g *guest) string { return "`" + g.check.Kernel + "`" }, "release")
 	p.checks()
 	p.features()
+	p.settings()
 	p.packages()
 	p.exceptions("fail", "Failed")
 	p.exceptions("skip", "Skipped, and why")
@@ -204,7 +205,7 @@ func (p *page) features() {
 	p.line("promise, and tells how. Root's result comes first where an ordinary user's differs. Programs are jobs of `tests/guard/programs`,")
 	p.line("under `--supervise --guard --keep 3` with a file as 3, and with `--fd-passing allow` where Landlock doesn't confine named sockets.")
 	group := ""
-	for _, name := range p.featureNames() {
+	for _, name := range p.testNames(features) {
 		top, below, found := strings.Cut(name, "/")
 		if !found {
 			continue
@@ -213,14 +214,36 @@ func (p *page) features() {
 			group = top
 			p.head(spaced(strings.TrimPrefix(top, "Test")))
 		}
-		p.row(p.cells([]string{sentence(below)}, func(g *guest) string {
-			root, user := g.suite(features, "0").cell(name), g.suite(features, "65534").cell(name)
-			if root == user {
-				return root
-			}
-			return root + "; " + user
-		})...)
+		p.result(features, name, below)
 	}
+}
+
+// settings tells how the job of a 32-bit program came out under each setting, where it was run.
+func (p *page) settings() {
+	names := p.testNames(narrowJob)
+	if len(names) == 0 {
+		return
+	}
+	p.line("")
+	p.line("## A 32-bit program")
+	p.line("")
+	p.line("The job `i386` of `tests/guard/programs`, with `--abi compat`, under each setting of [guard-programs.md](guard-programs.md), which")
+	p.line("says what its tables' heads and cells mean. Where there is no Landlock, guards are with `--guard-steal off`.")
+	p.head("setting")
+	for _, name := range names {
+		p.result(narrowJob, name, name[strings.LastIndex(name, "/")+1:])
+	}
+}
+
+// result is a row of a test: root's result, and an ordinary user's where that differs.
+func (p *page) result(suite, test, title string) {
+	p.row(p.cells([]string{sentence(title)}, func(g *guest) string {
+		root, user := g.suite(suite, "0").cell(test), g.suite(suite, "65534").cell(test)
+		if root == user {
+			return root
+		}
+		return root + "; " + user
+	})...)
 }
 
 // Boundaries inside a test's name: between words that begin with a capital, and between the words of a sentence, for which
@@ -237,10 +260,10 @@ func sentence(name string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(kept, "_", " "), "\x00", "_")
 }
 
-// featureNames lists the tests that aren't groups of others, in their order.
-func (p *page) featureNames() (names []string) {
+// testNames lists a suite's tests that aren't groups of others, in their order.
+func (p *page) testNames(suite string) (names []string) {
 	for _, g := range p.guests {
-		s := g.suite(features, "0")
+		s := g.suite(suite, "0")
 		for _, t := range s.tests {
 			if !s.groups(t.name) && !slices.Contains(names, t.name) {
 				names = append(names, t.name)

@@ -41,6 +41,26 @@ func TestCollect(t *testing.T) {
 	}
 }
 
+// The job of a 32-bit program under two settings, one of which an ordinary user's came out differently under.
+func TestSettings(t *testing.T) {
+	const job = "TestPrograms/all/i386"
+	suite := func(uid string, hows ...string) suiteResults {
+		return suiteResults{name: narrowJob, uid: uid, tests: []result{
+			{name: job}, {name: job + "/0-2_a_pipe", how: hows[0]}, {name: job + "/--deny_dup", how: hows[1]},
+		}}
+	}
+	p := &page{guests: []*guest{{name: "6.12", suites: []suiteResults{suite("0", "works", "dup2(5)"), suite("65534", "works", "dup2(4)")}}}}
+	p.settings()
+	const want = "| setting | 6.12 |\n| --- | --- |\n| 0-2 a pipe | works |\n| --deny dup | dup2(5); dup2(4) |\n"
+	if got := p.text.String(); !strings.HasSuffix(got, want) {
+		t.Errorf("got %s\nwant at its end %s", got, want)
+	}
+	p = &page{guests: []*guest{{name: "6.12"}}}
+	if p.settings(); p.text.Len() != 0 {
+		t.Errorf("without that job: %s", p.text.String())
+	}
+}
+
 // A test that tells how it passed, one that is skipped, and one that never ends.
 func TestReadEvents(t *testing.T) {
 	got, err := readEvents(strings.NewReader(`
