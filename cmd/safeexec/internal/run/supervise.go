@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -420,7 +421,7 @@ func (s snapshot) restore() error {
 	for _, h := range s {
 		if err := h.restore(); err != nil {
 			failed = append(failed, fmt.Sprintf("descriptor %d", h.number))
-			first = errors.Join(first, err)
+			first = cmp.Or(first, err)
 		}
 	}
 	if first == nil {
