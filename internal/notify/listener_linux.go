@@ -65,9 +65,9 @@ func (l listener) next(stop int) *question {
 				return q
 			}
 			// ENOENT: the caller was killed in the meantime. EINTR: a signal of ours.
-		case wait[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0:
+		case wait[0].Revents&(unix.POLLHUP|unix.POLLNVAL) != 0:
 			return nil
-		}
+		} // POLLERR: a signal of ours came while the kernel waited to have a look
 	}
 }
 
@@ -81,8 +81,12 @@ func (l listener) left() bool {
 // waits reports whether the caller still waits for the answer: it may have been killed or interrupted.
 func (l listener) waits(q *question) bool {
 	id := q.id
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), notifIDValid, uintptr(unsafe.Pointer(&id)))
-	return errno == 0
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(l), notifIDValid, uintptr(unsafe.Pointer(&id)))
+		if errno != unix.EINTR { // a signal of ours
+			return errno == 0
+		}
+	}
 }
 
 // reply answers, and reports whether the caller was still there.
