@@ -18,7 +18,7 @@ import (
 // its memory a caller could otherwise wait until somebody with more rights has its number.
 type caller struct {
 	tid   int
-	moves *moves
+	moves moves
 	waits func() bool
 }
 
@@ -42,48 +42,24 @@ func (c caller) file(name string) string {
 	return fmt.Sprintf("/proc/%d/%s", c.tid, name)
 }
 
-// moves are the copies from and to callers' memory that are under way. One that a caller holds up can't be called back, not even when
-// the caller has been interrupted and asks again: so there is one for each thread, and a bound for all, that leaves workers
-// for those who need no memory.
-type moves struct {
-	room chan struct{}
-	mu   sync.Mutex
-	of   map[int]bool // by thread
-}
+// moves are the copies from and to callers' memory that are under way. One that a caller holds up can't be called back: so there is a
+// bound, that leaves workers for those who need no memory. A thread has one at most, while it is its question's turn.
+type moves chan struct{}
 
 // maxMoves is half of maxWorkers.
 const maxMoves = maxWorkers / 2
 
-func newMoves() *moves { return &moves{room: make(chan struct{}, maxMoves), of: map[int]bool{}} }
-
 // begin makes room for a copy; false refuses it.
-func (m *moves) begin(tid int) bool {
-	m.mu.Lock()
-	busy := m.of[tid]
-	m.of[tid] = true
-	m.mu.Unlock()
-	if busy {
-		return false
-	}
+func (m moves) begin() bool {
 	select {
-	case m.room <- struct{}{}:
+	case m <- struct{}{}:
 		return true
-	case <-time.After(100 * time.Millisecond):
-		m.free(tid)
+	case <-time.After(roomPatience):
 		return false
 	}
 }
 
-func (m *moves) end(tid int) {
-	<-m.room
-	m.free(tid)
-}
-
-func (m *moves) free(tid int) {
-	m.mu.Lock()
-	delete(m.of, tid)
-	m.mu.Unlock()
-}
+func (m moves) end() { <-m }
 
 // copyOf takes a descriptor out of the thread's own table, which needn't be its process's.
 func (c caller) copyOf(fd int) (int, unix.Errno) {
@@ -219,10 +195,10 @@ func (c caller) move(do func() (int, error), length int) unix.Errno {
 	if length == 0 {
 		return 0
 	}
-	if !c.moves.begin(c.tid) {
+	if !c.moves.begin() {
 		return unix.EPERM
 	}
-	defer c.moves.end(c.tid)
+	defer c.moves.end()
 	n, err := do()
 	switch {
 	case err != nil && err != unix.EFAULT:

@@ -22,13 +22,14 @@ type Guard struct {
 	observe  func(Attempt) // nil, or told of what concerns a watched description
 	stop     int           // an eventfd: readable when no more questions shall be taken
 
-	moves     *moves
+	moves     moves
 	receiving sync.Mutex // held by the one who waits for the next question
 	mu        sync.Mutex
 	idle      int                  // who waits for receiving
 	workers   int                  // those that answer, idle ones included
 	waiting   int                  // those that wait for a lock
 	open      map[uint64]*question // unanswered
+	turns     map[uint32]*question // by thread: the one that is being answered
 	fewer     *sync.Cond           // signalled when workers or waiting become fewer
 }
 
@@ -41,6 +42,12 @@ type Attempt struct {
 	Operations seccomp.Op
 	Result     string
 }
+
+// How long a worker waits for what callers may hold up: for room, every time, and for the last question of the same thread, in all.
+const (
+	roomPatience = 100 * time.Millisecond
+	turnPatience = 300 * time.Millisecond
+)
 
 // maxWorkers bounds how many questions are worked on at a time. Whoever waits for a lock isn't among them.
 const maxWorkers = 64
@@ -70,8 +77,8 @@ func New(descriptions []Description, o Options) (*Guard, error) {
 }
 
 func (g *Guard) prepare() (err error) {
-	g.moves = newMoves()
-	g.open, g.fewer = map[uint64]*question{}, sync.NewCond(&g.mu)
+	g.moves = make(moves, maxMoves)
+	g.open, g.turns, g.fewer = map[uint64]*question{}, map[uint32]*question{}, sync.NewCond(&g.mu)
 	g.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	return err
 }
@@ -173,7 +180,36 @@ func (g *Guard) count(what *int, change int) {
 func (g *Guard) closed(q *question) {
 	g.mu.Lock()
 	delete(g.open, q.id)
+	if g.turns[q.tid] == q {
+		delete(g.turns, q.tid)
+	}
 	g.mu.Unlock()
+}
+
+// turn waits until its thread's last question is done with, and undone: a thread that a signal has interrupted asks again. It
+// reports whether that has come about. The patience is with that one question, however often the thread asks meanwhile.
+func (g *Guard) turn(q *question) bool {
+	for {
+		g.mu.Lock()
+		last := g.turns[q.tid]
+		if last == nil {
+			g.turns[q.tid] = q
+			g.mu.Unlock()
+			return true
+		}
+		if last.left.IsZero() {
+			last.left = time.Now()
+			if last.over != nil {
+				close(last.over)
+			}
+		}
+		left := last.left
+		g.mu.Unlock()
+		if time.Since(left) > turnPatience || !g.listener.waits(q) {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // answer finds out what a call is about, and refuses it or does it.
@@ -182,8 +218,8 @@ func (g *Guard) answer(q *question) {
 	c := caller{int(q.tid), g.moves, func() bool { return g.listener.waits(q) }}
 	deed := deedOf(call)
 	ops := deed.operations(call)
-	if q.tid == 0 {
-		g.unseen(q, unix.EPERM) // of another PID namespace than ours or one below it
+	if q.tid == 0 || !g.turn(q) { // 0: of another PID namespace than ours or one below it
+		g.unseen(q, unix.EPERM)
 		return
 	}
 	fd, errno := c.copyOf(int(int32(call.Arguments[0])))
@@ -223,6 +259,9 @@ func (g *Guard) answer(q *question) {
 	}
 	if again {
 		fd = -1 // it goes along
+		g.mu.Lock()
+		q.over = make(chan struct{})
+		g.mu.Unlock()
 		go g.waitForLock(q, j)
 		return
 	}
@@ -294,8 +333,8 @@ func (g *Guard) refuse(q *question, errno unix.Errno) {
 
 // reply answers for something that was done.
 func (g *Guard) reply(q *question, j *job, value int64, errno unix.Errno) {
-	if !g.listener.reply(q, value, errno) && errno == 0 {
-		j.undo()
+	if !g.listener.reply(q, value, errno) {
+		j.undo(errno)
 	}
 	g.closed(q)
 }
@@ -305,7 +344,10 @@ func (g *Guard) waitForLock(q *question, j *job) {
 	defer g.count(&g.waiting, -1)
 	defer unix.Close(j.fd)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-q.over:
+		}
 		if !g.listener.waits(q) || g.stopping() {
 			g.gone(q)
 			return

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,9 @@ type question struct {
 		pointer   uint64
 		arguments [6]uint64
 	}
+
+	left time.Time     // when it turned out that its thread asks something else
+	over chan struct{} // closed then; for who waits for a lock
 }
 
 // Call is the question in the words of package seccomp.

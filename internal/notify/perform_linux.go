@@ -20,7 +20,9 @@ type job struct {
 	call seccomp.Call
 	fd   int
 
-	lock *lock // for locks, once the arguments are read
+	lock  *lock // for locks, once the arguments are read
+	moved bool  // the offset, which was this before
+	was   int64
 }
 
 // perform does what the call asked for. again is set when a lock must be waited for.
@@ -277,9 +279,11 @@ func (j *job) seek() (int64, unix.Errno) {
 	case j.call.Narrow():
 		offset = int64(int32(a[1]))
 	}
+	j.remember()
 	value, err := unix.Seek(j.fd, offset, whence)
 	switch {
 	case err != nil:
+		j.moved = false
 		return 0, err.(unix.Errno)
 	case j.deed == seekLong:
 		var memory [8]byte
@@ -289,6 +293,12 @@ func (j *job) seek() (int64, unix.Errno) {
 		return 0, unix.EOVERFLOW
 	}
 	return value, 0
+}
+
+// remember notes the offset before it is moved.
+func (j *job) remember() {
+	was, err := unix.Seek(j.fd, 0, unix.SEEK_CUR)
+	j.was, j.moved = was, err == nil
 }
 
 // readDirectory fills a buffer of ours first. Programs of 32 bits have other structures.
@@ -304,6 +314,7 @@ func (j *job) readDirectory() (int64, unix.Errno) {
 	if len(buffer) == 0 {
 		return 0, unix.EINVAL
 	}
+	j.remember()
 	n, _, errno := unix.Syscall(trap, uintptr(j.fd), uintptr(unsafe.Pointer(&buffer[0])), uintptr(len(buffer)))
 	if errno != 0 {
 		return 0, errno
@@ -392,10 +403,13 @@ func (j *job) readRange(to *unix.Flock_t) unix.Errno {
 	return 0
 }
 
-// undo gives a lock back that was taken for a caller who no longer waits for it. What the description held before stays.
-func (j *job) undo() {
+// undo is for what was done, with such an answer, for a caller who no longer waits for it: one whom a signal has interrupted may ask for
+// the same again. An offset goes back. A lock is given back; what the description held before stays.
+func (j *job) undo(errno unix.Errno) {
 	switch l := j.lock; {
-	case l == nil || l.already:
+	case j.moved:
+		unix.Seek(j.fd, j.was, unix.SEEK_SET)
+	case l == nil || l.already || errno != 0:
 	case l.flock != 0:
 		unix.Flock(j.fd, unix.LOCK_UN)
 	default:

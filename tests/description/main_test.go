@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 	proctest.Helper("swaps", swaps)
 	proctest.Helper("storm", storm)
 	proctest.Helper("own-table", ownTable)
+	proctest.Helper("interrupted", interrupted)
 	proctest.Helper("waits", waits)
 	proctest.Helper("waits-in-crowd", waitsInCrowd)
 	if os.Geteuid() == 0 || os.Getenv("SAFEEXEC_TEST_HELPER") != "" { // their tests are for root
@@ -72,6 +73,7 @@ func TestDescription(t *testing.T) {
 		{"actions", testActions},
 		{"swaps", testSwaps},
 		{"storm", testStorm},
+		{"interrupted", testInterrupted},
 		{"a thread's own table", testOwnTable},
 		{"slow memory", testSlowMemory},
 		{"namespaces", testNamespaces},

@@ -1,0 +1,88 @@
+package notify
+
+import (
+	"os"
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/safeexec/safeexec/seccomp"
+)
+
+// What was done for a caller who no longer waits is undone.
+func TestUndo(t *testing.T) {
+	dir := t.TempDir()
+	file, err := os.Create(dir + "/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	directory, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer directory.Close()
+	if _, err := file.Seek(3, 0); err != nil {
+		t.Fatal(err)
+	}
+	audit := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[runtime.GOARCH]
+	memory := make([]byte, 4096)
+	address := uint64(uintptr(unsafe.Pointer(&memory[0])))
+	for _, c := range []struct {
+		name string
+		file *os.File
+		deed deed
+		call seccomp.Call
+	}{
+		{"lseek", file, seek, seccomp.Call{Number: unix.SYS_LSEEK, Audit: audit, Arguments: [6]uint64{0, 5, unix.SEEK_CUR}}},
+		{"getdents64", directory, readDirectory, seccomp.Call{Number: unix.SYS_GETDENTS64, Audit: audit, Arguments: [6]uint64{0, address, 4096}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fd := int(c.file.Fd())
+			before, _ := unix.Seek(fd, 0, unix.SEEK_CUR)
+			j := &job{caller: caller{os.Getpid(), make(moves, 1), func() bool { return true }}, deed: c.deed, call: c.call, fd: fd}
+			if value, errno, again := j.perform(); value == 0 || errno != 0 || again {
+				t.Fatalf("%d, %v, %v", value, errno, again)
+			}
+			if now, _ := unix.Seek(fd, 0, unix.SEEK_CUR); now == before {
+				t.Fatal("nothing moved")
+			}
+			j.undo(0)
+			if now, _ := unix.Seek(fd, 0, unix.SEEK_CUR); now != before {
+				t.Errorf("the offset was %d, and is %d", before, now)
+			}
+		})
+	}
+}
+
+// A turn is a thread's: who holds it is told that the thread asks again, and after that comes the new question's.
+func TestTurn(t *testing.T) {
+	g := &Guard{listener: -1}
+	if err := g.prepare(); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(g.stop)
+	first := &question{id: 1, tid: 7, over: make(chan struct{})}
+	other, again := &question{id: 2, tid: 8}, &question{id: 3, tid: 7}
+	if !g.turn(first) || !g.turn(other) {
+		t.Fatal("no turn for threads that have asked nothing else")
+	}
+	if g.turn(again) { // nobody waits: there is no listener
+		t.Fatal("two turns for one thread")
+	}
+	select {
+	case <-first.over:
+	default:
+		t.Error("who has the turn wasn't told")
+	}
+	g.closed(again)
+	if g.turns[7] != first {
+		t.Error("who had no turn has ended another's")
+	}
+	g.closed(first)
+	if !g.turn(again) {
+		t.Error("no turn after the last one's end")
+	}
+}
