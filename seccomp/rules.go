@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"math/bits"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -10,9 +11,9 @@ import (
 type rule struct {
 	*row
 	call    callID
+	fdCount uint8
 	answer  uint32 // what the filter returns
 	fds     [2]fdTest
-	fdCount int
 }
 
 // fdTest holds when an argument, taken as a descriptor, is a number of one of the classes.
@@ -289,7 +290,7 @@ func refused(errno unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e
 
 // rules turns a checked policy into rules.
 func (p Policy) rules(kept []Descriptor) (*ruleSet, error) {
-	set := &ruleSet{rules: make([]rule, 0, 96), classes: make([]class, 1, 8), spans: make([]span, 0, len(kept))}
+	set := &ruleSet{rules: make([]rule, 0, 64), classes: make([]class, 1, 8), spans: make([]span, 0, len(kept))}
 	if err := set.classify(p, kept); err != nil {
 		return nil, err
 	}
@@ -325,6 +326,7 @@ func (p Policy) asking(kept []Descriptor) *ruleSet {
 // classify sorts the numbers into classes.
 func (s *ruleSet) classify(p Policy, kept []Descriptor) error {
 	guarded := anyGuarded(kept)
+	sets := newRowSets()
 	last, lastClass := Descriptor{}, 0
 	for _, d := range kept {
 		d.Guard = d.held(p, guarded)
@@ -334,7 +336,7 @@ func (s *ruleSet) classify(p Policy, kept []Descriptor) error {
 		number := uint32(d.Number)
 		d.Number = 0
 		if lastClass == 0 || d != last {
-			last, lastClass = d, s.classOf(class{rowsOf(d), d.Guard & Flags, d.Advisory && p.Action == 0})
+			last, lastClass = d, s.classOf(class{sets.of(d), d.Guard & Flags, d.Advisory && p.Action == 0})
 		}
 		s.add(number, lastClass)
 	}
@@ -382,17 +384,41 @@ func (d Descriptor) held(p Policy, guarded bool) Op {
 	return ops
 }
 
-func rowsOf(d Descriptor) (set uint64) {
+// rowSets are sets of the rows for numbers, with bit i for rows[i].
+type rowSets struct {
+	ofKind  [len(kindNames)]uint64 // those that aren't pointless for it
+	ofOp    [len(opNames)]uint64   // those that do it
+	instead [len(opNames)]uint64   // those whose work its own row does
+}
+
+func newRowSets() (sets rowSets) {
 	for i := range rows {
 		r := &rows[i]
-		if r.where&byNumber == 0 || r.op&d.Guard == 0 {
+		if r.where&byNumber == 0 {
 			continue
 		}
-		if r.kinds&(1<<d.Kind) != 0 || r.unless&d.Guard != 0 {
-			set |= 1 << i
+		for kinds := r.kinds; kinds != 0; kinds &= kinds - 1 {
+			sets.ofKind[bits.TrailingZeros16(uint16(kinds))] |= 1 << i
+		}
+		for ops := r.op; ops != 0; ops &= ops - 1 {
+			sets.ofOp[bits.TrailingZeros16(uint16(ops))] |= 1 << i
+		}
+		for ops := r.unless; ops != 0; ops &= ops - 1 {
+			sets.instead[bits.TrailingZeros16(uint16(ops))] |= 1 << i
 		}
 	}
-	return set
+	return sets
+}
+
+func (s *rowSets) of(d Descriptor) uint64 {
+	var named uint64
+	useful := s.ofKind[d.Kind]
+	for ops := d.Guard; ops != 0; ops &= ops - 1 {
+		op := bits.TrailingZeros16(uint16(ops))
+		named |= s.ofOp[op]
+		useful |= s.instead[op]
+	}
+	return named & useful
 }
 
 // denied adds what is refused on every descriptor.
@@ -538,7 +564,7 @@ func (s *ruleSet) addRow(r *row, answer uint32, fds ...fdTest) {
 		}
 	}
 	for _, id := range r.calls {
-		added := rule{row: r, call: id, answer: answer, fdCount: len(fds)}
+		added := rule{row: r, call: id, answer: answer, fdCount: uint8(len(fds))}
 		copy(added.fds[:], fds)
 		s.rules = append(s.rules, added)
 	}
