@@ -96,21 +96,70 @@ func TestDefaultGuardIsShort(t *testing.T) {
 	}
 }
 
+// mixedGuard guards every second number, of five kinds in turn and of eight sets of operations.
+func mixedGuard(n int) Policy {
+	kinds := []Kind{Regular, Pipe, Socket, Terminal, Directory}
+	sets := []Op{Flags, Flags | Lock, Seek, DefaultGuard, Offset, Offset | Mode, Mode | Lock, Owner}
+	kept := make([]Descriptor, n)
+	for i := range kept {
+		kept[i] = Descriptor{Number: 4 + 2*i, Kind: kinds[i%len(kinds)], Guard: sets[i%len(sets)]}
+	}
+	return Policy{Guard: true, Arch: AMD64}.Keep(kept...)
+}
+
+// TestMixedGuardIsShort: what tells classes apart is a few instructions each, not the rules of every call again, and both
+// machines share the search for the number.
+func TestMixedGuardIsShort(t *testing.T) {
+	for _, n := range []int{40, 64, 256} {
+		for _, abi := range []ABI{ABINative, ABICompat} {
+			p := mixedGuard(n)
+			p.ABI = abi
+			f, err := Compile(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%v %d numbers: %d instructions", abi, n, len(f.program))
+			if limit := 3*n + 300 + 200*len(p.machines(AMD64)); len(f.program) > limit {
+				t.Errorf("%v: %d numbers take %d instructions, more than %d", abi, n, len(f.program), limit)
+			}
+		}
+	}
+}
+
+// TestCallsOfARowLookAtTheSameWords: calls with the same rules share their code.
+func TestCallsOfARowLookAtTheSameWords(t *testing.T) {
+	list := []*row{&mountRow, &unixRow, &unixPairRow, &unixDatagramPairRow, &receiveRow, &sendRow, &socketcallRow}
+	for i := range rows {
+		list = append(list, &rows[i])
+	}
+	for _, r := range list {
+		for _, v := range r.values {
+			for _, id := range r.calls {
+				if isWide(id, v.argument, machineX86_64) != isWide(r.calls[0], v.argument, machineX86_64) {
+					t.Errorf("%s and %s differ in the width of argument %d", calls[id].name, calls[r.calls[0]].name, v.argument)
+				}
+			}
+		}
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	for _, c := range []struct {
-		name    string
-		numbers []int
-		abi     ABI
+		name   string
+		policy Policy
+		abi    ABI
 	}{
-		{"4", contiguous(4), ABINative},
-		{"64", contiguous(64), ABINative},
-		{"256", contiguous(256), ABINative},
-		{"64 scattered", scattered(64), ABINative},
-		{"256 scattered", scattered(256), ABINative},
-		{"256 scattered compat", scattered(256), ABICompat},
+		{"4", defaultGuard(contiguous(4), Unknown), ABINative},
+		{"64", defaultGuard(contiguous(64), Unknown), ABINative},
+		{"256", defaultGuard(contiguous(256), Unknown), ABINative},
+		{"64 scattered", defaultGuard(scattered(64), Unknown), ABINative},
+		{"256 scattered", defaultGuard(scattered(256), Unknown), ABINative},
+		{"256 scattered compat", defaultGuard(scattered(256), Unknown), ABICompat},
+		{"256 mixed", mixedGuard(256), ABINative},
+		{"256 mixed compat", mixedGuard(256), ABICompat},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			p := defaultGuard(c.numbers, Unknown)
+			p := c.policy
 			p.ABI = c.abi
 			b.ReportAllocs()
 			for b.Loop() {
