@@ -54,7 +54,7 @@ func (m moves) begin() bool {
 	select {
 	case m <- struct{}{}:
 		return true
-	case <-time.After(roomPatience):
+	case <-time.After(100 * time.Millisecond):
 		return false
 	}
 }

@@ -43,12 +43,6 @@ type Attempt struct {
 	Result     string
 }
 
-// How long a worker waits for what callers may hold up: for room, every time, and for the last question of the same thread, in all.
-const (
-	roomPatience = 100 * time.Millisecond
-	turnPatience = 300 * time.Millisecond
-)
-
 // maxWorkers bounds how many questions are worked on at a time. Whoever waits for a lock isn't among them.
 const maxWorkers = 64
 
@@ -177,39 +171,45 @@ func (g *Guard) count(what *int, change int) {
 	g.mu.Unlock()
 }
 
+// closed is for a question that is done with, and undone where that had to be. It is the turn of its thread's next one.
 func (g *Guard) closed(q *question) {
 	g.mu.Lock()
 	delete(g.open, q.id)
 	if g.turns[q.tid] == q {
 		delete(g.turns, q.tid)
+		if q.next != nil {
+			g.start(q.next)
+		}
 	}
 	g.mu.Unlock()
 }
 
-// turn waits until its thread's last question is done with, and undone: a thread that a signal has interrupted asks again. It
-// reports whether that has come about. The patience is with that one question, however often the thread asks meanwhile.
+// start answers a question beside all others. g.mu is held.
+func (g *Guard) start(q *question) {
+	g.workers++
+	go func() {
+		defer g.count(&g.workers, -1)
+		g.answer(q)
+	}()
+}
+
+// turn reports whether a question may be worked on at once. When its thread's last one isn't done with it is put aside until then,
+// without a worker, for the caller may hold that up: a thread that a signal has interrupted asks again.
 func (g *Guard) turn(q *question) bool {
-	for {
-		g.mu.Lock()
-		last := g.turns[q.tid]
-		if last == nil {
-			g.turns[q.tid] = q
-			g.mu.Unlock()
-			return true
-		}
-		if last.left.IsZero() {
-			last.left = time.Now()
-			if last.over != nil {
-				close(last.over)
-			}
-		}
-		left := last.left
-		g.mu.Unlock()
-		if time.Since(left) > turnPatience || !g.listener.waits(q) {
-			return false
-		}
-		time.Sleep(time.Millisecond)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	last := g.turns[q.tid]
+	switch {
+	case last == nil:
+		g.turns[q.tid] = q
+		return true
+	case last.next != nil: // nobody waits for that one any more
+		delete(g.open, last.next.id)
+	case last.over != nil:
+		close(last.over)
 	}
+	last.next = q
+	return false
 }
 
 // answer finds out what a call is about, and refuses it or does it.
@@ -218,8 +218,11 @@ func (g *Guard) answer(q *question) {
 	c := caller{int(q.tid), g.moves, func() bool { return g.listener.waits(q) }}
 	deed := deedOf(call)
 	ops := deed.operations(call)
-	if q.tid == 0 || !g.turn(q) { // 0: of another PID namespace than ours or one below it
-		g.unseen(q, unix.EPERM)
+	if q.tid == 0 {
+		g.unseen(q, unix.EPERM) // of another PID namespace than ours or one below it
+		return
+	}
+	if !g.turn(q) {
 		return
 	}
 	fd, errno := c.copyOf(int(int32(call.Arguments[0])))
@@ -438,12 +441,10 @@ func Resume(text []byte) (*Guard, error) {
 	for _, o := range s.Open {
 		q := &question{id: o.ID, tid: o.TID}
 		q.call.number, q.call.audit, q.call.arguments = o.Number, o.Audit, o.Arguments
+		g.mu.Lock()
 		g.open[q.id] = q
-		g.count(&g.workers, 1)
-		go func() {
-			defer g.count(&g.workers, -1)
-			g.answer(q)
-		}()
+		g.start(q)
+		g.mu.Unlock()
 	}
 	return g, nil
 }

@@ -1,7 +1,6 @@
 package notify
 
 import (
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +20,7 @@ type question struct {
 		arguments [6]uint64
 	}
 
-	left time.Time     // when it turned out that its thread asks something else
+	next *question     // what its thread has asked meanwhile, so that nobody waits for this one
 	over chan struct{} // closed then; for who waits for a lock
 }
 

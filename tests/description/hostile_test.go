@@ -249,7 +249,7 @@ func slowMemory([]string) int {
 	for range 100 {
 		go func() {
 			runtime.LockOSThread()
-			unix.RawSyscall(unix.SYS_IOCTL, uintptr(pipe[0]), fionbio, page)
+			unix.Syscall(unix.SYS_IOCTL, uintptr(pipe[0]), fionbio, page)
 		}()
 	}
 	time.Sleep(200 * time.Millisecond)
