@@ -330,7 +330,7 @@ func Test32BitDenied(t *testing.T) {
 					t.Errorf("%s: %s, want %s", attempt, got[attempt], want)
 				}
 			}
-			tell(t, "refused: EPERM; what has nothing to do with it works")
+			tell(t, "refused: EPERM, and nothing else")
 		})
 	}
 }
