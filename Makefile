@@ -12,7 +12,7 @@ TAGS    := urfave_cli_no_docs
 VERSION ?=
 STAMP   := $(if $(VERSION),-buildvcs=false -ldflags '-s -w -X main.release=$(VERSION)')
 
-.PHONY: all build demo test lint unit user test-guard bench soak test-kernels manual deb rpm release test-release test-arm64 install clean
+.PHONY: all build demo test lint unit user test-guard bench soak test-guest test-kernels manual deb rpm release test-release test-arm64 install clean
 
 all: build
 
@@ -58,8 +58,12 @@ soak: ## 200,000 starts with failures, cancellations and collections under way, 
 	SAFEEXEC_SOAK=200000 $(GO) test -run 'TestSoak$$' -count=1 -v -timeout 0 ./spawn
 	cd tests && SAFEEXEC_ROUNDS=50 $(GO) test -run 'TestDescription/(swaps|storm)' -count=1 -v -timeout 0 ./description
 
-test-kernels: ## the tests in guests with other kernels; KERNELS="6.1 7.3" picks some; writes docs/kernels.md
-	scripts/need go kernels
+test-guest: ## what differs between kernels, and 32-bit programs, in a guest with the newest one; takes a minute or two
+	scripts/need go guest
+	PACKAGES='^safeexec/tests/(guest|seccomp)$$' scripts/kernels newest
+
+test-kernels: ## the tests in guests with other kernels; KERNELS="6.1 newest" picks some; writes docs/kernels.md
+	scripts/need go guest programs
 	scripts/kernels $(KERNELS)
 
 deb rpm: ## a package for Debian or for RPM, of this machine's architecture, in dist

@@ -55,8 +55,9 @@ type suite struct {
 	dir  string // from the root of the tree
 }
 
-// buildInitramfs makes the file system that every guest starts from, with the programs of a system, or of this one.
-func buildInitramfs(arch, root, system, work string, only *regexp.Regexp) (image string, err error) {
+// buildInitramfs makes the file system that every guest starts from, with the programs of a system, or of this one, and then with
+// its servers if they are wanted.
+func buildInitramfs(arch, root, system, work string, servers bool, only *regexp.Regexp) (image string, err error) {
 	image = filepath.Join(work, "initramfs.cpio")
 	file, err := os.Create(image)
 	if err != nil {
@@ -77,11 +78,14 @@ func buildInitramfs(arch, root, system, work string, only *regexp.Regexp) (image
 		return "", err
 	}
 	env := []string{"SAFEEXEC_BINARY=/bin/safeexec", "SAFEEXEC_NARROW=/bin/narrow", "SAFEEXEC_I386=/bin/i386"}
-	if system == "" && only.MatchString(features) {
+	switch {
+	case servers:
 		env = append(env, "SAFEEXEC_PROGRAMS="+scripts)
 		if err := addServers(a); err != nil {
 			return "", err
 		}
+	case system == "":
+		env = append(env, "SAFEEXEC_PROGRAMS=")
 	}
 	jobs, err := addBinaries(a, builder(arch), root, work, env, func(s suite) bool {
 		return only.MatchString(s.name) && (system != "" || wholeOnly[s.name] == "")

@@ -26,8 +26,9 @@ func main() {
 	only := flag.String("only", "", "run the packages whose name matches the regular `EXPRESSION`, like tests/guest")
 	arch := flag.String("arch", runtime.GOARCH, "the guests' `ARCHITECTURE`, by Go's name")
 	system := flag.String("system", "", "the guests' programs are all that is below `DIRECTORY`, not some of this machine's")
+	servers := flag.Bool("servers", false, "take along this machine's servers, which some of tests/guest drive")
 	flag.Parse()
-	failed, err := run(*page, *logs, *only, *arch, *system, flag.Args())
+	failed, err := run(*page, *logs, *only, *arch, *system, *servers, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kernels:", err)
 		os.Exit(2)
@@ -37,7 +38,7 @@ func main() {
 	}
 }
 
-func run(page, logs, only, arch, system string, kernels []string) (failed bool, err error) {
+func run(page, logs, only, arch, system string, servers bool, kernels []string) (failed bool, err error) {
 	m, known := machines[arch]
 	if !known {
 		return false, fmt.Errorf("-arch: %q is none of %s", arch, strings.Join(slices.Sorted(maps.Keys(machines)), ", "))
@@ -63,7 +64,7 @@ func run(page, logs, only, arch, system string, kernels []string) (failed bool, 
 		return false, err
 	}
 	defer os.RemoveAll(work)
-	image, err := buildInitramfs(arch, root, system, work, suites)
+	image, err := buildInitramfs(arch, root, system, work, servers, suites)
 	if err != nil {
 		return false, err
 	}

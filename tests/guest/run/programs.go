@@ -16,7 +16,7 @@ const scripts = "redis postgres python-asyncio tmux"
 func addServers(a *archive) error {
 	all, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil || len(all) == 0 {
-		return errors.Join(err, errors.New("no server in /usr/lib/postgresql (scripts/need kernels installs it)"))
+		return errors.Join(err, errors.New("no server in /usr/lib/postgresql (scripts/need programs installs it)"))
 	}
 	postgres := filepath.Dir(filepath.Dir(all[len(all)-1])) // versions stand side by side
 	for name, source := range map[string]string{
@@ -25,7 +25,7 @@ func addServers(a *archive) error {
 	} {
 		found, err := exec.LookPath(source)
 		if err != nil {
-			return fmt.Errorf("%w (scripts/need kernels installs it)", err)
+			return fmt.Errorf("%w (scripts/need programs installs it)", err)
 		}
 		if err := addDynamic(a, name, found); err != nil {
 			return err
