@@ -132,10 +132,11 @@ func (c *caller) testEarlyLists(t *testing.T) {
 	}
 }
 
+// statusOfShell: the shell reads its own status. While it waits for somebody who does, it has its signals blocked now and then.
+const statusOfShell = `'cat /proc/$$/limits /proc/$$/environ; cat /proc/$$/cmdline; while read -r line; do case $line in Sig[BICP]*|ShdPnd*|NoNew*|Cap*|Seccomp*) echo "$line"; esac; done </proc/$$/status'`
+
 // testEarlyCallers: what the command gets from callers of all kinds.
 func (c *caller) testEarlyCallers(t *testing.T) {
-	// The shell reads its own status: while it waits for somebody who does, it has its signals blocked now and then.
-	const show = `'cat /proc/$$/limits /proc/$$/environ; cat /proc/$$/cmdline; while read -r line; do case $line in Sig[BICP]*|ShdPnd*|NoNew*|Cap*|Seccomp*) echo "$line"; esac; done </proc/$$/status'`
 	options := []string{"", "-k 3", "-k 80:9", "-k 3:50", "-k 3:0", "--nnp --die-with-parent -k 0:3", "-k 80"}
 	for _, before := range []string{
 		":", "exec <&-", "exec >&-", "exec 2>&-", "exec <&- >&- 2>&-", "exec <&- 3<&-", "exec <>in >&0 2>&0",
@@ -145,7 +146,7 @@ func (c *caller) testEarlyCallers(t *testing.T) {
 		c.same(t, each(options, func(options string) string {
 			return "exec <in >>out 2>>err 3<a; " + before + "; exec $safeexec " + options + " ls -go --time-style=+ /proc/self/fd"
 		})+"sed s:/proc/.*/fd:itself: out err >report; rm out err")
-		c.same(t, "exec 3<a; "+before+"; exec $safeexec -k 3 --nnp sh -c "+show)
+		c.same(t, "exec 3<a; "+before+"; exec $safeexec -k 3 --nnp sh -c "+statusOfShell)
 	}
 	t.Run("table", func(t *testing.T) { // of a caller without 0, 1 or 2: the whole of it, as it must be
 		for _, tt := range []struct{ before, want string }{
@@ -156,9 +157,13 @@ func (c *caller) testEarlyCallers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// testEarlyEnvironments: where the command is found, and what it gets, in environments of all kinds.
+func (c *caller) testEarlyEnvironments(t *testing.T) {
 	const prepare = `mkdir -p none bin; : >none/cat; chmod -x none/cat; ln -sf loop loop; ln -sf "$(type -P cat)" bin/cat; ln -sf bin/cat .; exec 2>&1
 		printf -v text '%0100000d' 0; `
-	commands := []string{"sh -c " + show, "cat in", "./cat in", "in", "none/cat", "no-such", "/", ".."}
+	commands := []string{"sh -c " + statusOfShell, "cat in", "./cat in", "in", "none/cat", "no-such", "/", ".."}
 	for _, environment := range []string{
 		"-i", "-i PATH=", "-i PATH=:", "-i PATH=/nowhere", "-i PATH=/nowhere:", "-i PATH=:/bin", "-i PATH=none:/bin", "-i PATH=none", "-i PATH=in:/bin",
 		"-i PATH=in", "-i PATH=loop:/bin", "-i PATH=bin", "-i PATH=../${PWD##*/}/bin:/bin", "-i PATH=//bin//", "-i PATH=" + strings.Repeat("x", 300) + ":/bin",

@@ -155,6 +155,7 @@ func init() {
 // TestFailEarly has every system call that is made before Go's runtime starts fail once. What only asks is asked again later on,
 // and the command runs as it should; once anything has been changed it must not run.
 func TestFailEarly(t *testing.T) {
+	t.Parallel()
 	c := newCaller(t)
 	env := proctest.Environment("fail-early")
 	c.env = append(c.env, "fail_early=env "+env[len(env)-1]+" "+proctest.Program(t))
@@ -200,6 +201,7 @@ func TestFailEarly(t *testing.T) {
 
 // TestFailTask has every system call between the new task's first and the execve fail once: the command must not run.
 func TestFailTask(t *testing.T) {
+	t.Parallel()
 	c := newCaller(t)
 	env := proctest.Environment("fail-task")
 	c.env = append(c.env, "fail_task=env "+env[len(env)-1]+" "+proctest.Program(t), "ignoring=sh ignoring")

@@ -28,24 +28,36 @@ func TestMain(m *testing.M) {
 
 // TestCommand builds the binary once, for all that drives it.
 func TestCommand(t *testing.T) {
+	t.Parallel()
 	c := newCaller(t)
-	t.Run("EarlyCalls", c.testEarlyCalls)
-	t.Run("EarlyLists", c.testEarlyLists)
-	t.Run("EarlyCallers", c.testEarlyCallers)
-	t.Run("EarlyArguments", c.testEarlyArguments)
-	t.Run("List", c.testList)
-	t.Run("ListRefuses", c.testListRefuses)
-	t.Run("Limits", c.testLimits)
-	t.Run("Poller", c.testPoller)
-	t.Run("Closed", c.testClosed)
-	t.Run("FailedExec", c.testFailedExec)
-	t.Run("Process", c.testProcess)
-	t.Run("Signals", c.testSignals)
-	t.Run("Strings", c.testStrings)
-	t.Run("PosixLock", c.testPosixLock)
-	t.Run("NoProc", c.testNoProc)
-	t.Run("FullTable", c.testFullTable)
-	t.Run("FailBefore", c.testFailBefore)
+	for _, tt := range []struct {
+		name string
+		test func(*caller, *testing.T)
+	}{
+		{"EarlyCalls", (*caller).testEarlyCalls},
+		{"EarlyLists", (*caller).testEarlyLists},
+		{"EarlyCallers", (*caller).testEarlyCallers},
+		{"EarlyEnvironments", (*caller).testEarlyEnvironments},
+		{"EarlyArguments", (*caller).testEarlyArguments},
+		{"List", (*caller).testList},
+		{"ListRefuses", (*caller).testListRefuses},
+		{"Limits", (*caller).testLimits},
+		{"Poller", (*caller).testPoller},
+		{"Closed", (*caller).testClosed},
+		{"FailedExec", (*caller).testFailedExec},
+		{"Process", (*caller).testProcess},
+		{"Signals", (*caller).testSignals},
+		{"Strings", (*caller).testStrings},
+		{"PosixLock", (*caller).testPosixLock},
+		{"NoProc", (*caller).testNoProc},
+		{"FullTable", (*caller).testFullTable},
+		{"FailBefore", (*caller).testFailBefore},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.test(c.elsewhere(t), t)
+		})
+	}
 }
 
 // A caller is a directory with files to open, and the binary.
@@ -59,13 +71,8 @@ func newCaller(t *testing.T) *caller {
 	if err := unix.CloseRange(3, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	c := &caller{dir: t.TempDir()}
+	c := (&caller{}).elsewhere(t)
 	c.binary = proctest.NeedBinary(t, c.dir)
-	for _, name := range []string{"in", "a", "b", "c", "d", "e"} {
-		if err := os.WriteFile(filepath.Join(c.dir, name), []byte(name+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	helper := func(name string) string {
 		env := proctest.Environment(name)
 		return "env " + env[len(env)-1] + " " + proctest.Program(t)
@@ -78,6 +85,18 @@ func newCaller(t *testing.T) *caller {
 		"bare="+helper("bare"),
 		"python="+python(t))
 	return c
+}
+
+// elsewhere is the same caller in a directory of its own.
+func (c *caller) elsewhere(t *testing.T) *caller {
+	other := *c
+	other.dir = t.TempDir()
+	for _, name := range []string{"in", "a", "b", "c", "d", "e"} {
+		if err := os.WriteFile(filepath.Join(other.dir, name), []byte(name+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &other
 }
 
 // python is the system's where it has one: a version manager's wrapper takes ten times as long.
