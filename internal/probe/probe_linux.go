@@ -45,8 +45,6 @@ func All() []Feature {
 		landlock("landlock-resolve-unix", "7.1", 9, Extra, "under a guard named UNIX sockets are refused, not confined"),
 		kcmp(), dupfdQuery(),
 		listener(),
-		seccomp("seccomp-wait-killable", "5.19", unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV|unix.SECCOMP_FILTER_FLAG_NEW_LISTENER,
-			Extra, "a signal can interrupt a supervised call halfway"),
 		pidfd("pidfd", "5.3", os.Getpid(), 0, Failure, "supervision is refused"),
 		pidfd("pidfd-thread", "6.9", unix.Gettid(), unix.O_EXCL, Extra, "threads are looked at through their process"),
 		pidfdGetfd(),
