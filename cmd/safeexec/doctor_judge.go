@@ -165,7 +165,7 @@ func (p *patient) ownLock(lock fdtable.Lock, h held) bool {
 func (p *patient) lockText(lock fdtable.Lock) string {
 	switch {
 	case lock.PID == 0:
-		return lock.String() + " of a process that is gone"
+		return lock.String() + " of a process that is gone or out of sight"
 	case lock.PID > 0 && p.family.names[lock.PID] == "":
 		return lock.String() + ", which is gone"
 	case lock.PID > 0:

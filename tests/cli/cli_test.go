@@ -28,6 +28,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(condition string) (bool, error) {
+			if condition == "pids" { // as the machine counts them, those of the dead too
+				namespace, err := os.Readlink("/proc/self/ns/pid")
+				return namespace == "pid:[4026531836]", err
+			}
 			return condition == "root" && os.Geteuid() == 0, nil
 		},
 		RequireUniqueNames: true,
