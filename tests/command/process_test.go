@@ -159,8 +159,8 @@ os.execvp(sys.argv[1], sys.argv[1:])' `
 f = os.open("locked", os.O_WRONLY)
 pid = os.fork()
 if pid == 0:
-    try: fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB); print("free")
-    except OSError: print("held")
+    try: fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB); print("free", flush=True)
+    except OSError: print("held", flush=True)
     os._exit(0)
 os.waitpid(pid, 0)'`
 	for _, branch := range branches[:4] {
