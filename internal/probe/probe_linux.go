@@ -35,7 +35,7 @@ func All() []Feature {
 		clone("clone3-into-cgroup", "5.7", unix.CLONE_INTO_CGROUP, "commands can't be started inside another cgroup"),
 		clone("clone3-pidfd", "5.3", unix.CLONE_PIDFD, "the child's pidfd is opened after its start"),
 		noNewPrivs(),
-		seccomp("seccomp-filter", "3.17", 0, Failure, "guards, denials and profiles are refused"),
+		seccomp("seccomp-filter", "3.17", Failure, "guards, denials and profiles are refused"),
 	}
 	features = append(features, actions()...)
 	return append(
@@ -186,8 +186,8 @@ func noNewPrivs() Feature {
 }
 
 // seccomp offers the kernel a filter at no address. EFAULT says that it would have been read.
-func seccomp(name, since string, flags uintptr, loss Loss, effect string) Feature {
-	err := call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, 0)
+func seccomp(name, since string, loss Loss, effect string) Feature {
+	err := call(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, 0)
 	return found(name, since, err, unix.EFAULT, loss, effect)
 }
 
