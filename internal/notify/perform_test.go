@@ -14,17 +14,16 @@ import (
 // What was done for a caller who no longer waits is undone.
 func TestUndo(t *testing.T) {
 	dir := t.TempDir()
-	file, err := os.Create(dir + "/file")
-	if err != nil {
-		t.Fatal(err)
+	open := func(path string, flags int) int {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
 	}
-	defer file.Close()
-	directory, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer directory.Close()
-	if _, err := file.Seek(3, 0); err != nil {
+	file, directory := open(dir+"/file", unix.O_RDWR|unix.O_CREAT), open(dir, unix.O_RDONLY)
+	if _, err := unix.Seek(file, 3, unix.SEEK_SET); err != nil {
 		t.Fatal(err)
 	}
 	audit := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[runtime.GOARCH]
@@ -32,7 +31,7 @@ func TestUndo(t *testing.T) {
 	address := uint64(uintptr(unsafe.Pointer(&memory[0])))
 	for _, c := range []struct {
 		name string
-		file *os.File
+		fd   int
 		deed deed
 		call seccomp.Call
 	}{
@@ -40,17 +39,16 @@ func TestUndo(t *testing.T) {
 		{"getdents64", directory, readDirectory, seccomp.Call{Number: unix.SYS_GETDENTS64, Audit: audit, Arguments: [6]uint64{0, address, 4096}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fd := int(c.file.Fd())
-			before, _ := unix.Seek(fd, 0, unix.SEEK_CUR)
-			j := &job{caller: caller{os.Getpid(), make(moves, 1), func() bool { return true }}, deed: c.deed, call: c.call, fd: fd}
+			before, _ := unix.Seek(c.fd, 0, unix.SEEK_CUR)
+			j := &job{caller: caller{os.Getpid(), make(moves, 1), func() bool { return true }}, deed: c.deed, call: c.call, fd: c.fd}
 			if value, errno, again := j.perform(); value == 0 || errno != 0 || again {
 				t.Fatalf("%d, %v, %v", value, errno, again)
 			}
-			if now, _ := unix.Seek(fd, 0, unix.SEEK_CUR); now == before {
+			if now, _ := unix.Seek(c.fd, 0, unix.SEEK_CUR); now == before {
 				t.Fatal("nothing moved")
 			}
 			j.undo(0)
-			if now, _ := unix.Seek(fd, 0, unix.SEEK_CUR); now != before {
+			if now, _ := unix.Seek(c.fd, 0, unix.SEEK_CUR); now != before {
 				t.Errorf("the offset was %d, and is %d", before, now)
 			}
 		})

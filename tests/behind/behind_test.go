@@ -276,16 +276,12 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer guard.Close()
-	r, w, err := os.Pipe()
-	if err != nil {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	w.Close() // so that poll(2) tells what it tells of a listener when nobody is left
-	listener, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	r.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := pipe[0]
+	unix.Close(pipe[1]) // so that poll(2) tells what it tells of a listener when nobody is left
 	guard.Listen(listener)
 	state, err := guard.HandOver()
 	if err != nil {
@@ -295,11 +291,11 @@ func TestStatus(t *testing.T) {
 	if err := os.WriteFile(path, state, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.Open(path)
+	reading, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer unix.Close(reading)
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -307,7 +303,6 @@ func TestStatus(t *testing.T) {
 	defer unix.Close(ends[0])
 	cmd := spawn.Command(safeexec)
 	cmd.Args = []string{"safeexec (guarding)"}
-	reading := int(file.Fd())
 	cmd.Env = []string{fmt.Sprintf("SAFEEXEC_GUARD=%d %d 7", reading, ends[1])}
 	for _, fd := range []int{listener, reading, ends[1]} {
 		cmd.Pass = append(cmd.Pass, spawn.Descriptor{Number: fd, FD: fd})
