@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/safeexec/safeexec/internal/proctest"
+	"github.com/safeexec/safeexec/tests/behind"
 )
 
 var (
@@ -252,8 +253,8 @@ func (j job) command(t *testing.T, dir string, options, wrapper []string) *exec.
 	args := append(slices.Clone(wrapper), "bash", "-e", filepath.Join(programs, j.name+".sh"))
 	if options != nil {
 		args = append(append(args, safeexec), options...)
-		if landlock == 0 && slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "--guard") }) {
-			args = append(args, "--guard-steal", "off")
+		if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "--guard") }) {
+			args = append(args, behind.Unheld()...)
 		}
 		if j.name == "i386" {
 			args = append(args, "--abi", "compat")

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/safeexec/safeexec/internal/proctest"
-	"github.com/safeexec/safeexec/seccomp"
+	"github.com/safeexec/safeexec/tests/behind"
 )
 
 func TestMain(m *testing.M) {
@@ -113,11 +113,7 @@ func ask(t *testing.T, cmd *exec.Cmd) found {
 
 // guarding are the options for a guard. Without Landlock there is none against stealing, and that has to be said.
 func guarding(options ...string) []string {
-	options = append([]string{"--guard", "--keep", "3"}, options...)
-	if seccomp.LandlockABI() == 0 {
-		options = append(options, "--guard-steal", "off")
-	}
-	return options
+	return slices.Concat([]string{"--guard", "--keep", "3"}, options, behind.Unheld())
 }
 
 // An expectation says what a thing must come to here, and in words what that means.
