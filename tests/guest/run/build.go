@@ -174,7 +174,7 @@ func addI386(a *archive, root, work string) error {
 	binary := filepath.Join(work, "i386")
 	gcc := exec.Command("gcc", "-m32", "-static", "-o", binary, filepath.Join(root, "tests/guard/programs/i386.c"))
 	if out, err := gcc.CombinedOutput(); err != nil {
-		return fmt.Errorf("gcc -m32 (scripts/need kernels installs it): %w\n%s", err, out)
+		return fmt.Errorf("gcc -m32 (scripts/need programs installs it): %w\n%s", err, out)
 	}
 	a.file("/bin/i386", binary)
 	return nil

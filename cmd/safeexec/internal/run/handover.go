@@ -81,8 +81,7 @@ func memory(text []byte) (int, error) {
 func IsGuard(args []string) bool { return len(args) == 1 && args[0] == guardName }
 
 // ResumeGuard answers until nobody is left, and returns the exit status: the command's, because the one in front may see this process's end
-// before it has heard. Signals that ask a process to end or to stop are for those that it
-// answers for: it ends when they have ended.
+// before it has heard. Signals that ask a process to end or to stop are for those that it answers for: it ends when they have ended.
 func ResumeGuard() int {
 	var reading, front, status int
 	if _, err := fmt.Sscan(os.Getenv(guardVariable), &reading, &front, &status); err != nil {
