@@ -221,8 +221,8 @@ func (h *host) stop(by syscall.Signal) {
 		t.Settle() // an editor puts the screen in order before it stops
 	}
 	h.leave()
-	h.signals.Default(by)
-	if h.continued() {
+	stopped, _ := h.signals.Default(by)
+	if h.continued() || stopped {
 		h.resume()
 		return
 	}
@@ -235,7 +235,8 @@ func (h *host) stop(by syscall.Signal) {
 	h.resume()
 }
 
-// continued reports whether a SIGCONT came in, after which this process went on.
+// continued reports whether a SIGCONT came in, after which this process went on. It doesn't wait for that without end, because another
+// stop makes the kernel forget it.
 func (h *host) continued() bool {
 	late := time.After(200 * time.Millisecond)
 	for {

@@ -124,16 +124,43 @@ func (q *Queue) Next() (Info, error) {
 }
 
 // Default has the signal do once, to this process, what it does to a process that doesn't take it: stop it, for the signals that
-// this is for. It returns when the process has been continued, or at once when the kernel doesn't stop processes that nobody could continue.
-func (q *Queue) Default(sig syscall.Signal) error {
+// this is for. It returns when the process has been continued, or at once when the kernel doesn't stop processes that nobody could
+// continue. It reports whether the process was stopped for sure: one that is continued in the same moment may not have been.
+func (q *Queue) Default(sig syscall.Signal) (stopped bool, err error) {
 	if sig != unix.SIGSTOP {
+		// The terminal, which stopped the command, may have sent us the same, and no thread has got round to it: it would stop us twice.
+		discard(sig)
 		if err := sigaction(sig, &action{}, nil); err != nil {
-			return err
+			return false, err
 		}
 		defer sigaction(sig, &q.ours, nil)
 	}
+	before := sleeps()
 	// To this very thread: it is stopped before the call returns.
-	return unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
+	_, _, errno := unix.RawSyscall(unix.SYS_TGKILL, uintptr(os.Getpid()), uintptr(unix.Gettid()), uintptr(sig))
+	if errno != 0 {
+		return false, errno
+	}
+	return sleeps() != before, nil
+}
+
+// discard takes a signal that waits for this process, without a handler's being called.
+func discard(sig syscall.Signal) {
+	set, now := uint64(1)<<(sig-1), unix.Timespec{}
+	for {
+		got, _, _ := unix.RawSyscall6(unix.SYS_RT_SIGTIMEDWAIT,
+			uintptr(unsafe.Pointer(&set)), 0, uintptr(unsafe.Pointer(&now)), unsafe.Sizeof(set), 0, 0)
+		if syscall.Signal(got) != sig {
+			return
+		}
+	}
+}
+
+// sleeps is how often this thread has given up its processor of itself, which being stopped is too (getrusage(2), Linux 2.6.26).
+func sleeps() int64 {
+	var usage unix.Rusage
+	unix.RawSyscall(unix.SYS_GETRUSAGE, unix.RUSAGE_THREAD, uintptr(unsafe.Pointer(&usage)), 0)
+	return usage.Nvcsw
 }
 
 // Send passes a signal on. A value that came with it goes along.
