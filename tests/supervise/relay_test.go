@@ -425,7 +425,7 @@ func relayBackground(t *testing.T) {
 	s.expect("ready")
 	s.press("\x1a")
 	s.expect("stopped by SIGTSTP")
-	fmt.Fprintln(s.say, "background")
+	s.goOn("background")
 	s.expect("stopped by SIGTTIN")
 	s.goOn("go")
 	s.press("more\n")

@@ -62,15 +62,16 @@ func onTerminal(t *testing.T) {
 // shell is as much of an interactive shell as job control takes. It runs its arguments as a job in the foreground of its terminal,
 // says how the job changes, and continues it when it has stopped.
 func shell(args []string) int {
+	out, words := os.NewFile(3, "out"), os.NewFile(4, "words")
 	job := exec.Command(args[0], args[1:]...)
-	job.Stdin, job.Stdout, job.Stderr = os.Stdin, os.NewFile(3, "out"), os.NewFile(3, "out")
+	job.Stdin, job.Stdout, job.Stderr = os.Stdin, out, out
 	job.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: 0}
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGQUIT) // what is caught the job has by default, though we may have been started ignoring it
 	if err := job.Start(); err != nil {
-		fmt.Fprintln(os.NewFile(3, "out"), err)
+		fmt.Fprintln(out, err)
 		return 1
 	}
 	signal.Ignore(unix.SIGTTOU) // not before: the job would ignore it too
-	out := os.NewFile(3, "out")
 	pid := job.Process.Pid
 	for {
 		var status unix.WaitStatus
@@ -85,7 +86,7 @@ func shell(args []string) int {
 		unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, unix.Getpgrp())
 		fmt.Fprintf(out, "stopped by %v\n", unix.SignalName(status.StopSignal()))
 		var word string
-		fmt.Fscan(os.NewFile(4, "go"), &word)
+		fmt.Fscan(words, &word)
 		if word != "background" {
 			unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pid)
 		}
@@ -94,6 +95,7 @@ func shell(args []string) int {
 		} else {
 			unix.Kill(-pid, unix.SIGCONT)
 		}
+		fmt.Fprintln(out, "continued")
 	}
 }
 
@@ -217,8 +219,13 @@ func (s *session) press(keys string) {
 	}
 }
 
-// goOn has the shell continue the job: "go", or only safeexec, not the group: "alone".
-func (s *session) goOn(how string) { fmt.Fprintln(s.say, how) }
+// goOn has the shell continue the job: "go", or only safeexec, not the group: "alone", or without the terminal: "background". A key
+// that is pressed before that can be lost, because a command that has begun to stop may still read.
+func (s *session) goOn(how string) {
+	s.t.Helper()
+	fmt.Fprintln(s.say, how)
+	s.expect("continued")
+}
 
 // foreground is the terminal's foreground process group, which is safeexec's own unless the command has one.
 func (s *session) foreground() (group int) {
