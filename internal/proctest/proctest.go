@@ -16,9 +16,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sort"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -55,6 +57,7 @@ func Main(m *testing.M) {
 		os.Unsetenv(helperVariable)
 		os.Exit(run(os.Args[1:]))
 	}
+	dontPassOn(syscall.SIGHUP, syscall.SIGINT)
 	code := m.Run()
 	if code == 0 && wholeRun() {
 		for _, name := range unused() {
@@ -63,6 +66,16 @@ func Main(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// dontPassOn has children start with the default action of signals that whoever runs the tests ignores, as nohup and a shell's & do.
+// What a process catches, the programs that it starts have by default.
+func dontPassOn(sigs ...os.Signal) {
+	for _, sig := range sigs {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 }
 
 // Environment returns the caller's environment with what makes the test binary become the helper.

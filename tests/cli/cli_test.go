@@ -13,6 +13,8 @@ import (
 	"github.com/safeexec/safeexec/internal/proctest"
 )
 
+func TestMain(m *testing.M) { proctest.Main(m) }
+
 func TestScripts(t *testing.T) {
 	// What the tests' own caller let leak is no part of the scripts.
 	if err := unix.CloseRange(3, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC); err != nil {

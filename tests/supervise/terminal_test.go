@@ -66,7 +66,6 @@ func shell(args []string) int {
 	job := exec.Command(args[0], args[1:]...)
 	job.Stdin, job.Stdout, job.Stderr = os.Stdin, out, out
 	job.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: 0}
-	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGQUIT) // what is caught the job has by default, though we may have been started ignoring it
 	if err := job.Start(); err != nil {
 		fmt.Fprintln(out, err)
 		return 1
