@@ -265,7 +265,7 @@ func controlled(t *testing.T, options []string) {
 	s.expect("ready")
 	s.press("one\n")
 	s.expect("read one")
-	for range 12 { // a SIGCONT that is passed on late takes the next stop back
+	for range 50 { // a SIGCONT that is passed on late takes the next stop back
 		s.press("\x1a")
 		s.expect("stopped by SIGTSTP")
 		s.goOn("go")

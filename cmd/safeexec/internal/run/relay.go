@@ -112,13 +112,16 @@ func finish(set *relay.Set, infos <-chan signals.Info, queue *signals.Queue) int
 			switch sig := info.Signal(); sig {
 			case unix.SIGCHLD, unix.SIGCONT, unix.SIGURG, unix.SIGWINCH:
 			case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-				queue.Default(sig)
+				queue.Default(sig, never)
 			default:
 				return int(sig)
 			}
 		}
 	}
 }
+
+// never: there is nothing that a stop could be too late for.
+func never() bool { return false }
 
 // receive makes a channel of a queue; it is closed when the queue fails.
 func receive(queue *signals.Queue) <-chan signals.Info {

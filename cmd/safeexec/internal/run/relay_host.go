@@ -221,7 +221,7 @@ func (h *host) stop(by syscall.Signal) {
 		t.Settle() // an editor puts the screen in order before it stops
 	}
 	h.leave()
-	stopped, _ := h.signals.Default(by)
+	stopped, _ := h.signals.Default(by, never)
 	if h.continued() || stopped {
 		h.resume()
 		return

@@ -27,7 +27,8 @@ func (s *supervisor) stop(by syscall.Signal) {
 		s.tookTTY = group != unix.Getpgrp() && foreground(tty) == group
 		unix.Close(tty)
 	}
-	s.signals.Default(by)
+	// A SIGCONT for our group reaches the command first, which is younger.
+	s.signals.Default(by, func() bool { return s.changed(unix.WCONTINUED | unix.WEXITED) })
 }
 
 // resume continues the command, after giving the terminal back to its group if that had it.
@@ -56,14 +57,15 @@ func (s *supervisor) wentOn(inGroup bool) bool {
 	if inGroup {
 		changes |= unix.WCONTINUED
 	}
-	for range 2 { // waitid looks for a stop first, and then a new one may hide that the command went on before
-		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PID, s.child, &info, changes|unix.WNOHANG|unix.WNOWAIT, nil)
-		if err == nil && info.Signo != 0 {
-			return true
-		}
-	}
-	return false
+	// waitid looks for a stop first, and then a new one may hide that the command went on before
+	return s.changed(changes) || s.changed(changes)
+}
+
+// changed reports whether the command has changed, in one of these ways, since reap looked.
+func (s *supervisor) changed(how int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, s.child, &info, how|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
 }
 
 // takeTerminalBack makes this process group the terminal's again, after a command that had been given a group of its own.

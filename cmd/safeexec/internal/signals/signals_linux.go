@@ -126,25 +126,48 @@ func (q *Queue) Next() (Info, error) {
 // Default has the signal do once, to this process, what it does to a process that doesn't take it: stop it, for the signals that
 // this is for. It returns when the process has been continued, or at once when the kernel doesn't stop processes that nobody could
 // continue. It reports whether the process was stopped for sure: one that is continued in the same moment may not have been.
-func (q *Queue) Default(sig syscall.Signal) (stopped bool, err error) {
-	if sig != unix.SIGSTOP {
-		// The terminal, which stopped the command, may have sent us the same, and no thread has got round to it: it would stop us twice.
-		discard(sig)
-		if err := sigaction(sig, &action{}, nil); err != nil {
-			return false, err
+//
+// What this process is to stop for may be over before it has stopped: then nobody would continue it. So obsolete is asked when the
+// signal waits already. A SIGCONT that comes later takes the signal back, as the kernel has it do with every stop that waits.
+func (q *Queue) Default(sig syscall.Signal, obsolete func() bool) (stopped bool, err error) {
+	if sig == unix.SIGSTOP { // which can't be made to wait
+		if obsolete() {
+			return false, nil
 		}
-		defer sigaction(sig, &q.ours, nil)
+		return true, toThread(sig)
 	}
+	var mask, old unix.Sigset_t
+	mask.Val[0] = 1 << (sig - 1)
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &mask, &old); err != nil {
+		return false, fmt.Errorf("signals: %w", err)
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	if err := toThread(sig); err != nil {
+		return false, err
+	}
+	if obsolete() {
+		discard(sig)
+		return false, nil
+	}
+	if err := sigaction(sig, &action{}, nil); err != nil {
+		discard(sig)
+		return false, err
+	}
+	defer sigaction(sig, &q.ours, nil)
 	before := sleeps()
-	// To this very thread: it is stopped before the call returns.
-	_, _, errno := unix.RawSyscall(unix.SYS_TGKILL, uintptr(os.Getpid()), uintptr(unix.Gettid()), uintptr(sig))
-	if errno != 0 {
-		return false, errno
-	}
-	return sleeps() != before, nil
+	err = unix.PthreadSigmask(unix.SIG_UNBLOCK, &mask, nil) // stopped before the call returns
+	return sleeps() != before, err
 }
 
-// discard takes a signal that waits for this process, without a handler's being called.
+// toThread sends this very thread a signal.
+func toThread(sig syscall.Signal) error {
+	if err := unix.Tgkill(os.Getpid(), unix.Gettid(), sig); err != nil {
+		return fmt.Errorf("signals: %w", err)
+	}
+	return nil
+}
+
+// discard takes a signal that waits, without a handler's being called.
 func discard(sig syscall.Signal) {
 	set, now := uint64(1)<<(sig-1), unix.Timespec{}
 	for {
