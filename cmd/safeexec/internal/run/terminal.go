@@ -57,8 +57,12 @@ func (s *supervisor) wentOn(inGroup bool) bool {
 	if inGroup {
 		changes |= unix.WCONTINUED
 	}
-	// waitid looks for a stop first, and then a new one may hide that the command went on before
-	return s.changed(changes) || s.changed(changes)
+	for range 2 { // waitid looks for a stop first, and then a new one may hide that the command went on before
+		if s.changed(changes) {
+			return true
+		}
+	}
+	return false
 }
 
 // changed reports whether the command has changed, in one of these ways, since reap looked.
