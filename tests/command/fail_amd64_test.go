@@ -89,7 +89,9 @@ func (tr *tracer) stopped(pid int, status unix.WaitStatus) {
 		panic("a thread that nobody has resumed stops again")
 	case event == unix.PTRACE_EVENT_VFORK || event == unix.PTRACE_EVENT_CLONE:
 		made, err := unix.PtraceGetEventMsg(pid)
-		must(err)
+		if killed(err) {
+			return
+		}
 		if event == unix.PTRACE_EVENT_VFORK {
 			tr.task, tr.inside = int(made), false
 		}
@@ -100,7 +102,7 @@ func (tr *tracer) stopped(pid int, status unix.WaitStatus) {
 		}
 		signal = 0
 	case event == unix.PTRACE_EVENT_EXEC && tr.task != 0:
-		must(unix.PtraceDetach(pid)) // what the program does is its own business
+		killed(unix.PtraceDetach(pid)) // what the program does is its own business
 		return
 	case event > 0, signal == int(unix.SIGSTOP): // an exec before, and the first stop of a thread
 		signal = 0
@@ -114,7 +116,9 @@ func (tr *tracer) stopped(pid int, status unix.WaitStatus) {
 // call is where the task enters or leaves a system call.
 func (tr *tracer) call(pid int) {
 	var regs unix.PtraceRegs
-	must(unix.PtraceGetRegs(pid, &regs))
+	if killed(unix.PtraceGetRegs(pid, &regs)) {
+		return
+	}
 	tr.inside = !tr.inside
 	switch {
 	case tr.inside && !(tr.skipClose && regs.Orig_rax == unix.SYS_CLOSE):
@@ -122,12 +126,12 @@ func (tr *tracer) call(pid int) {
 		if tr.failing = tr.count == tr.at; tr.failing {
 			must(os.WriteFile("failed", fmt.Appendf(nil, "%d", regs.Orig_rax), 0o666))
 			regs.Orig_rax = ^uint64(0) // no such call: nothing is done
-			must(unix.PtraceSetRegs(pid, &regs))
+			killed(unix.PtraceSetRegs(pid, &regs))
 		}
 	case !tr.inside && tr.failing:
 		tr.failing = false
 		regs.Rax = ^uint64(unix.EIO) + 1 // minus EIO
-		must(unix.PtraceSetRegs(pid, &regs))
+		killed(unix.PtraceSetRegs(pid, &regs))
 	}
 }
 
@@ -136,9 +140,16 @@ func (tr *tracer) resume(pid, signal int) {
 	if pid == tr.task {
 		resume = unix.PtraceSyscall
 	}
-	if err := resume(pid, signal); err != unix.ESRCH { // it may have been killed meanwhile, with its process
-		must(err)
+	killed(resume(pid, signal))
+}
+
+// killed reports whether a thread that had stopped has been killed meanwhile, because another one ended the process.
+func killed(err error) bool {
+	if err == unix.ESRCH {
+		return true
 	}
+	must(err)
+	return false
 }
 
 func must(err error) {
