@@ -423,6 +423,9 @@ func relayOnce(t *testing.T) {
 func relayBackground(t *testing.T) {
 	s := open(t, relayOptions)
 	s.expect("ready")
+	for settings(t, s.keyboard).Lflag&unix.ISIG != 0 { // before the relay passes ^Z on, it is for safeexec alone
+		time.Sleep(time.Millisecond)
+	}
 	s.press("\x1a")
 	s.expect("stopped by SIGTSTP")
 	s.goOn("background")
@@ -499,9 +502,14 @@ func (s *screen) press(keys string) {
 }
 
 // settings are those that programs see: the keyboard's side has none of its own.
-func (s *screen) settings() (now unix.Termios) {
+func (s *screen) settings() unix.Termios {
 	s.t.Helper()
-	err := control(s.master, func(fd int) error {
+	return settings(s.t, s.master)
+}
+
+func settings(t *testing.T, master *os.File) (now unix.Termios) {
+	t.Helper()
+	err := control(master, func(fd int) error {
 		got, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 		if err == nil {
 			now = *got
@@ -509,7 +517,7 @@ func (s *screen) settings() (now unix.Termios) {
 		return err
 	})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return now
 }
