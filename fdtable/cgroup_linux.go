@@ -93,11 +93,11 @@ func (r *Reader) walkCgroup(fd int, pids []int, top bool) ([]int, error) {
 func (r *Reader) subdirectories(fd int) ([]string, error) {
 	var names []string
 	for {
-		n, err := ignoreEINTR(func() (int, error) { return unix.Getdents(fd, r.big[:]) })
+		n, err := ignoreEINTR(func() (int, error) { return unix.Getdents(fd, r.big()) })
 		if err != nil || n == 0 {
 			return names, err
 		}
-		for name, kind := range entries(r.big[:n]) {
+		for name, kind := range entries(r.big()[:n]) {
 			if kind == unix.DT_DIR && string(name) != "." && string(name) != ".." {
 				names = append(names, string(name))
 			}

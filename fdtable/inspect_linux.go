@@ -14,26 +14,66 @@ import (
 // A number that isn't open gives unix.EBADF. Where /proc is of no use the descriptor is given as far as it can be, without
 // target, locks and detail and with KindUnknown for anonymous inodes, together with an error that is ErrNoProc.
 func Inspect(fd int) (Descriptor, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	descriptors, errs := InspectEach([]int{fd})
+	return descriptors[0], errs[0]
+}
+
+// InspectEach is Inspect for several descriptors: what it says of each stands at the same place in both lists.
+func InspectEach(fds []int) (descriptors []Descriptor, errs []error) {
+	descriptors, errs = make([]Descriptor, len(fds)), make([]error, len(fds))
+	onThread(func() {
+		r, t, noProc := openOwn()
+		if noProc == nil {
+			defer r.Close()
+			defer t.close()
+		}
+		for i, fd := range fds {
+			descriptors[i], errs[i] = r.inspect(t, fd, noProc)
+		}
+	})
+	return descriptors, errs
+}
+
+// openOwn opens the calling thread's table.
+func openOwn() (*Reader, *table, error) {
+	r, err := NewReader()
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := r.openTable(0)
+	if err != nil {
+		r.Close()
+		return nil, nil, err
+	}
+	return r, t, nil
+}
+
+func (r *Reader) inspect(t *table, fd int, noProc error) (Descriptor, error) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 		return Descriptor{Number: fd}, failed("descriptor "+strconv.Itoa(fd)+" is not open", err)
 	}
-	r, err := NewReader()
-	if err != nil {
-		return bare(fd, err)
+	if noProc != nil {
+		return bare(fd, noProc)
 	}
-	defer r.Close()
-	t, err := r.openTable(0)
-	if err != nil {
-		return bare(fd, err)
-	}
-	defer t.close()
 	d, err := r.read(t, fd)
 	if err != nil {
 		return Descriptor{Number: fd}, failed("descriptor "+strconv.Itoa(fd), err)
 	}
 	return d, nil
+}
+
+// onThread calls look, which goes by the calling thread's table, and makes sure that it was one thread's all along: Go moves
+// a goroutine to another thread when it likes, and a thread may have a table of its own, or end. To lock the goroutine to its
+// thread beforehand would cost more than the look, because the first lock of a program starts a thread.
+func onThread(look func()) {
+	before := unix.Gettid()
+	look()
+	if unix.Gettid() == before {
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	look()
 }
 
 // bare describes a descriptor of this process without the help of /proc.

@@ -3,7 +3,6 @@ package fdtable
 import (
 	"cmp"
 	"errors"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,7 +55,7 @@ type Reader struct {
 	noStatx    bool
 	link       [unix.PathMax]byte
 	info       [4096]byte
-	big        [64 << 10]byte
+	room       []byte // see big
 }
 
 // NewReader opens /proc, after making sure that it is procfs.
@@ -75,6 +74,14 @@ func NewReader() (*Reader, error) {
 		return nil, failed("", ErrNoProc, failed("/proc/self", err))
 	}
 	return r, nil
+}
+
+// big is room for a directory or a table, made when it is needed first: a look at a few descriptors does without.
+func (r *Reader) big() []byte {
+	if r.room == nil {
+		r.room = make([]byte, 64<<10)
+	}
+	return r.room
 }
 
 // Close releases the Reader's descriptor.
@@ -99,7 +106,7 @@ func (r *Reader) List(pid int) ([]Descriptor, error) { return walk(r, pid, nil, 
 
 // Some is List for some of the numbers, in their order; those that aren't open are left out.
 func (r *Reader) Some(pid int, numbers []int) ([]Descriptor, error) {
-	return walk(r, pid, slices.Clone(numbers), r.read)
+	return walk(r, pid, numbers, r.read)
 }
 
 // An Identity is what can't differ between two descriptors of one description, whenever they are looked at: what differs in
@@ -126,16 +133,22 @@ func (r *Reader) Identities(pid int) ([]Identity, error) { return walk(r, pid, n
 
 // walk calls read for the numbers, or for all that are open where there are none, and leaves out those that have been closed
 // in the meantime.
-func walk[T any](r *Reader, pid int, numbers []int, read func(t *table, n int) (T, error)) ([]T, error) {
-	runtime.LockOSThread() // a thread may have a table of its own
-	defer runtime.UnlockOSThread()
+func walk[T any](r *Reader, pid int, numbers []int, read func(t *table, n int) (T, error)) (all []T, err error) {
+	if pid != 0 && pid != r.self {
+		return walkOnce(r, pid, numbers, read)
+	}
+	onThread(func() { all, err = walkOnce(r, pid, slices.Clone(numbers), read) })
+	return all, err
+}
+
+func walkOnce[T any](r *Reader, pid int, numbers []int, read func(t *table, n int) (T, error)) ([]T, error) {
 	t, err := r.openTable(pid)
 	if err != nil {
 		return nil, err
 	}
 	defer t.close()
 	if numbers == nil {
-		if numbers, err = t.numbers(r.big[:]); err != nil {
+		if numbers, err = t.numbers(r.big()); err != nil {
 			return nil, t.failed(err)
 		}
 	}
@@ -377,10 +390,10 @@ func (r *Reader) kindOfDevice(rdev uint64) Kind {
 	if major == misc {
 		names, number = "misc", minor
 	}
-	if data, err := readAt(r.proc, names, r.big[:0]); err == nil && isBinder(parseDeviceNames(data, number)) {
+	if data, err := readAt(r.proc, names, r.big()[:0]); err == nil && isBinder(parseDeviceNames(data, number)) {
 		return KindBinder
 	}
-	if data, err := readAt(r.proc, "tty/drivers", r.big[:0]); err == nil {
+	if data, err := readAt(r.proc, "tty/drivers", r.big()[:0]); err == nil {
 		return parseTTYDrivers(data, major, minor)
 	}
 	return KindCharDevice

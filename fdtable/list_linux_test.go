@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -421,4 +422,34 @@ func BenchmarkList(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/descriptor")
+}
+
+// TestOnThread: a look that ended on another thread than it began on is done again, on one.
+func TestOnThread(t *testing.T) {
+	stop := make(chan struct{})
+	defer close(stop)
+	for range 2 * runtime.GOMAXPROCS(0) { // who take the place of a thread that waits
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					runtime.Gosched()
+				}
+			}
+		}()
+	}
+	var threads [][2]int
+	onThread(func() {
+		before := unix.Gettid()
+		for i := 0; len(threads) == 0 && unix.Gettid() == before || len(threads) == 1 && i < 100; i++ {
+			pause := unix.NsecToTimespec(int64(time.Millisecond)) // in the kernel, where a thread loses its place
+			unix.Nanosleep(&pause, nil)
+		}
+		threads = append(threads, [2]int{before, unix.Gettid()})
+	})
+	if len(threads) != 2 || threads[1][0] != threads[1][1] {
+		t.Errorf("looks began and ended on threads %v", threads)
+	}
 }

@@ -116,7 +116,7 @@ func (r *Reader) Processes() ([]Process, error) {
 	}
 	defer unix.Close(fd)
 	all := &table{links: fd}
-	pids, err := all.numbers(r.big[:])
+	pids, err := all.numbers(r.big())
 	if err != nil {
 		return nil, failed("processes", err)
 	}

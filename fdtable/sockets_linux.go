@@ -57,7 +57,7 @@ func (r *Reader) foreignSocket(t *table, name string, inode uint64) *Socket {
 	if t.netns == nil {
 		t.netns = r.namespace(*t)
 	}
-	if socket, ok := t.netns.find(t.process, inode, r.big[:]); ok {
+	if socket, ok := t.netns.find(t.process, inode, r.big()); ok {
 		return &socket
 	}
 	// The name of the protocol is an extended attribute of every socket (Linux 3.7).
