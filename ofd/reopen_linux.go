@@ -275,7 +275,7 @@ type terminal struct {
 
 func terminalOf(fd int) (t terminal) {
 	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	t.hungUp = errors.Is(err, unix.EIO)
+	t.hungUp = err == unix.EIO
 	if t.is = err == nil; t.is {
 		t.device, err = unix.IoctlGetUint32(fd, unix.TIOCGDEV)
 		t.is = err == nil

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -38,10 +37,8 @@ type settlement struct {
 // settle decides what each descriptor gets: private where that can be had, else a rule of the filters that it returns.
 func (g *Guard) settle(all []guarded, reopen func(fd int) (int, error)) (s settlement, err error) {
 	slices.SortFunc(all, func(a, b guarded) int { return cmp.Compare(a.number, b.number) })
-	for i := range all {
-		if err := all[i].look(); err != nil && !g.Learn {
-			return s, err
-		}
+	if err := look(all); err != nil && !g.Learn {
+		return s, err
 	}
 	group(all)
 	if err := g.reopen(all, reopen); err != nil {
@@ -79,9 +76,24 @@ func watched(all []guarded, rules []seccomp.Descriptor) (list []notify.Descripti
 	return list
 }
 
-// look finds out what the descriptor refers to, and refuses what a guard can't hold.
-func (d *guarded) look() error {
-	what, err := fdtable.Inspect(d.fd)
+// look finds out what the descriptors refer to. The error is about the first that a guard can't hold.
+func look(all []guarded) error {
+	fds := make([]int, len(all))
+	for i := range all {
+		fds[i] = all[i].fd
+	}
+	descriptors, errs := fdtable.InspectEach(fds)
+	var first error
+	for i := range all {
+		if err := all[i].take(&descriptors[i], errs[i]); first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// take notes what was found out, and refuses what a guard can't hold.
+func (d *guarded) take(what *fdtable.Descriptor, err error) error {
 	if err != nil && !errors.Is(err, fdtable.ErrNoProc) {
 		return &descriptorError{d.number, err}
 	}
@@ -190,8 +202,20 @@ func isPrivileged() (bool, error) {
 	if data[0].Permitted&(1<<unix.CAP_SYS_ADMIN) == 0 {
 		return false, nil
 	}
-	mapping, err := os.ReadFile("/proc/self/uid_map")
-	return err != nil || strings.Join(strings.Fields(string(mapping)), " ") == "0 0 4294967295", nil
+	return mapsAll(), nil
+}
+
+// mapsAll reports whether this user namespace maps everything to itself, as the first one does. The file is read without
+// package os, which would start Go's poller for it.
+func mapsAll() bool {
+	fd, err := unix.Open("/proc/self/uid_map", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	var text [64]byte // of one line; where there are more, not all of it can be
+	n, err := unix.Read(fd, text[:])
+	return err != nil || strings.Join(strings.Fields(string(text[:n])), " ") == "0 0 4294967295"
 }
 
 // A descriptorError is about one of the command's descriptors.
