@@ -42,14 +42,14 @@ const severities = 4
 
 func strictestFirst(r, s *rule) int { return severity(s.answer) - severity(r.answer) }
 
-// byCall sorts the rules by call, the strictest of each first.
-func (s *ruleSet) byCall() (sorted [callCount][]*rule) {
-	var end [callCount * severities]int // of what belongs together; first how much that is, then where it begins
-	place := func(r *rule) *int { return &end[int(r.call+1)*severities-1-severity(r.answer)] }
+// byCall goes through the calls with their rules, the strictest of each first.
+func (s *ruleSet) byCall(yield func(callID, []*rule) bool) {
+	var end [callCount * severities]int32 // of what belongs together; first how much that is, then where it begins
+	place := func(r *rule) *int32 { return &end[int(r.call+1)*severities-1-severity(r.answer)] }
 	for i := range s.rules {
 		*place(&s.rules[i])++
 	}
-	total := 0
+	total := int32(0)
 	for i, count := range end {
 		end[i] = total
 		total += count
@@ -60,13 +60,14 @@ func (s *ruleSet) byCall() (sorted [callCount][]*rule) {
 		row[*at] = &s.rules[i]
 		*at++
 	}
-	start := 0
-	for id := range sorted {
-		behind := end[(id+1)*severities-1]
-		sorted[id] = row[start:behind]
+	start := int32(0)
+	for id := range callID(callCount) {
+		behind := end[int(id+1)*severities-1]
+		if !yield(id, row[start:behind]) {
+			return
+		}
 		start = behind
 	}
-	return sorted
 }
 
 func sameRules(a, b []*rule) bool {
@@ -168,6 +169,7 @@ type compiler struct {
 	tables   [][]tableCall  // of each machine, in the order of the numbers
 	searches [2]classSearch // for the first descriptor, and for the second
 
+	calls      []tableCall // room for tables
 	candidates []candidate // room for lists
 	branches   []branch    // room for what is searched
 }
@@ -192,9 +194,8 @@ type classSearch struct {
 
 // gather sorts the rules by call, and the calls by number.
 func (c *compiler) gather() {
-	c.rules = make([]callRules, 0, 28)
 	var rulesOf [callCount]int32
-	for id, rules := range c.set.byCall() {
+	for id, rules := range c.set.byCall {
 		rulesOf[id] = none
 		if len(rules) == 0 {
 			continue
@@ -209,12 +210,13 @@ func (c *compiler) gather() {
 		rulesOf[id] = int32(i)
 	}
 	for _, machine := range c.machines {
-		table := make([]tableCall, 0, callCount)
+		start := len(c.calls)
 		for id, rules := range rulesOf {
 			if number := calls[id].number[machine]; rules != none && number >= 0 {
-				table = append(table, tableCall{uint32(number), rules})
+				c.calls = append(c.calls, tableCall{uint32(number), rules})
 			}
 		}
+		table := c.calls[start:len(c.calls):len(c.calls)]
 		slices.SortFunc(table, func(a, b tableCall) int { return cmp.Compare(a.number, b.number) })
 		c.tables = append(c.tables, table)
 	}
@@ -592,23 +594,12 @@ func searchBranch(branches []branch, v uint32) (i int, found bool) {
 
 // compile makes the program for a list of machines. Calls of any other end the process: their numbers mean something else.
 func (s *ruleSet) compile(list []int) ([]unix.SockFilter, error) {
-	search := 5 * len(s.spans) / 4 // few tests and one that halves
-	size := (1+2*len(list))*len(s.rules) + 8*len(s.classes) + search
-	c := &compiler{
-		builder: &builder{
-			nodes:  make([]node, 0, size),
-			places: make([]int32, 0, size),
-			out:    make([]unix.SockFilter, 0, size+search),
-		},
-		set:        s,
-		machines:   list,
-		candidates: make([]candidate, 0, 64),
-		branches:   make([]branch, 0, max(len(s.spans), int(callCount)+1)),
-	}
+	c := newCompiler(s, list)
+	defer c.done()
 	foreign := c.answer(unix.SECCOMP_RET_KILL_PROCESS)
 	c.gather()
 	c.divide()
-	program := c.layOut(c.program(foreign))
+	program := slices.Clone(c.layOut(c.program(foreign)))
 	if len(program) > maxInstructions {
 		return nil, fmt.Errorf("the filter has %d instructions and the kernel takes %d: guard fewer numbers, "+
 			"or numbers that follow each other", len(program), maxInstructions)

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -141,6 +142,43 @@ func TestCallsOfARowLookAtTheSameWords(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCompileAtOnce: compilers hand their memory on, and no two filters may come to share any.
+func TestCompileAtOnce(t *testing.T) {
+	policies := []Policy{
+		defaultGuard(contiguous(4), Unknown), defaultGuard(scattered(256), Pipe), mixedGuard(64), {Deny: Lock, Arch: ARM64},
+	}
+	compile := func(p Policy) []unix.SockFilter {
+		f, err := Compile(p)
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		return f.program
+	}
+	var want [][]unix.SockFilter
+	for _, p := range policies {
+		want = append(want, slices.Clone(compile(p)))
+	}
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 100 {
+				var got [][]unix.SockFilter
+				for _, p := range policies {
+					got = append(got, compile(p))
+				}
+				for i := range policies {
+					if !slices.Equal(got[i], want[i]) {
+						t.Errorf("%v: compiled beside others it is %v, not %v", policies[i], got[i], want[i])
+						return
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func BenchmarkCompile(b *testing.B) {

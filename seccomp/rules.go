@@ -290,10 +290,11 @@ func refused(errno unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e
 
 // rules turns a checked policy into rules.
 func (p Policy) rules(kept []Descriptor) (*ruleSet, error) {
-	set := &ruleSet{rules: make([]rule, 0, 64), classes: make([]class, 1, 8), spans: make([]span, 0, len(kept))}
+	set := &ruleSet{classes: make([]class, 1, 8), spans: make([]span, 0, len(kept))}
 	if err := set.classify(p, kept); err != nil {
 		return nil, err
 	}
+	set.rules = make([]rule, 0, 48+3*len(set.classes))
 	set.denied(p)
 	if p.Guard {
 		set.always()
