@@ -35,6 +35,7 @@ func TestRelay(t *testing.T) {
 	t.Run("job control", relayJobControl)
 	t.Run("once", relayOnce)
 	t.Run("background", relayBackground)
+	t.Run("cooked", relayCooked)
 	t.Run("hang-up", relayHangUp)
 	t.Run("echo", relayEcho)
 	t.Run("left raw by nobody", relayKilledTerminal)
@@ -423,9 +424,27 @@ func relayOnce(t *testing.T) {
 func relayBackground(t *testing.T) {
 	s := open(t, relayOptions)
 	s.expect("ready")
-	for settings(t, s.keyboard).Lflag&unix.ISIG != 0 { // before the relay passes ^Z on, it is for safeexec alone
+	stopped(s)
+}
+
+// ^Z stops the command, not safeexec alone, where the caller's terminal makes a signal of it: before the relay has put that into raw
+// mode, or when somebody has taken it out.
+func relayCooked(t *testing.T) {
+	s := open(t, relayOptions)
+	s.expect("ready")
+	now := settings(t, s.keyboard)
+	for ; now.Lflag&unix.ISIG != 0; now = settings(t, s.keyboard) {
 		time.Sleep(time.Millisecond)
 	}
+	now.Lflag |= unix.ISIG
+	if err := control(s.keyboard, func(fd int) error { return unix.IoctlSetTermios(fd, unix.TCSETS, &now) }); err != nil {
+		t.Fatal(err)
+	}
+	stopped(s)
+}
+
+// stopped stops the command, which is reading, by a key. It goes on in the background, where it is stopped because it reads.
+func stopped(s *session) {
 	s.press("\x1a")
 	s.expect("stopped by SIGTSTP")
 	s.goOn("background")

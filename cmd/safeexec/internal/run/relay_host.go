@@ -26,6 +26,7 @@ type host struct {
 	leader     int  // the session's, our child
 	running    bool // the command is
 	foreground bool // what the session was told
+	early      bool // ^Z came before the command
 	status     int
 }
 
@@ -180,6 +181,9 @@ func (h *host) message(m [2]byte) {
 		} else if here {
 			h.enter()
 		}
+		if h.early {
+			h.terminals[0].Signal(unix.SIGTSTP)
+		}
 	case sayStopped:
 		h.stop(syscall.Signal(m[1]))
 	}
@@ -198,12 +202,26 @@ func (h *host) signal(info *signals.Info) {
 		if !info.FromKernel() {
 			info.Send(h.leader)
 		}
-	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP:
+		h.key(info)
+	case unix.SIGTTIN, unix.SIGTTOU:
 		if info.FromKernel() {
 			h.stop(sig)
 			return
 		}
 		info.Send(h.leader)
+	default:
+		info.Send(h.leader)
+	}
+}
+
+// key passes on what the caller's terminal made of a key while it wasn't raw: the key was for the command.
+func (h *host) key(info *signals.Info) {
+	switch sig := info.Signal(); {
+	case info.FromKernel() && h.running:
+		h.terminals[0].Signal(sig)
+	case info.FromKernel() && sig == unix.SIGTSTP:
+		h.early = true // the session's leader couldn't be stopped
 	default:
 		info.Send(h.leader)
 	}
@@ -221,7 +239,7 @@ func (h *host) stop(by syscall.Signal) {
 		t.Settle() // an editor puts the screen in order before it stops
 	}
 	h.leave()
-	stopped, _ := h.signals.Default(by, never)
+	stopped := h.signals.Default(by, never)
 	if h.continued() || stopped {
 		h.resume()
 		return
