@@ -129,43 +129,31 @@ func (q *Queue) Next() (Info, error) {
 //
 // What this process is to stop for may be over before it has stopped: then nobody would continue it. So obsolete is asked when the
 // signal waits already. A SIGCONT that comes later takes the signal back, as the kernel has it do with every stop that waits.
-func (q *Queue) Default(sig syscall.Signal, obsolete func() bool) (stopped bool, err error) {
+func (q *Queue) Default(sig syscall.Signal, obsolete func() bool) (stopped bool) {
 	if sig == unix.SIGSTOP { // which can't be made to wait
-		if obsolete() {
-			return false, nil
-		}
-		return true, toThread(sig)
+		return !obsolete() && toThread(sig) == nil
 	}
 	var mask, old unix.Sigset_t
 	mask.Val[0] = 1 << (sig - 1)
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &mask, &old); err != nil {
-		return false, fmt.Errorf("signals: %w", err)
+	if unix.PthreadSigmask(unix.SIG_BLOCK, &mask, &old) != nil {
+		return false
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	if err := toThread(sig); err != nil {
-		return false, err
+	if toThread(sig) != nil {
+		return false
 	}
-	if obsolete() {
+	if obsolete() || sigaction(sig, &action{}, nil) != nil {
 		discard(sig)
-		return false, nil
-	}
-	if err := sigaction(sig, &action{}, nil); err != nil {
-		discard(sig)
-		return false, err
+		return false
 	}
 	defer sigaction(sig, &q.ours, nil)
 	before := sleeps()
-	err = unix.PthreadSigmask(unix.SIG_UNBLOCK, &mask, nil) // stopped before the call returns
-	return sleeps() != before, err
+	unix.PthreadSigmask(unix.SIG_UNBLOCK, &mask, nil) // stopped before the call returns
+	return sleeps() != before
 }
 
 // toThread sends this very thread a signal.
-func toThread(sig syscall.Signal) error {
-	if err := unix.Tgkill(os.Getpid(), unix.Gettid(), sig); err != nil {
-		return fmt.Errorf("signals: %w", err)
-	}
-	return nil
-}
+func toThread(sig syscall.Signal) error { return unix.Tgkill(os.Getpid(), unix.Gettid(), sig) }
 
 // discard takes a signal that waits, without a handler's being called.
 func discard(sig syscall.Signal) {
