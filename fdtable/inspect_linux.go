@@ -22,16 +22,28 @@ func Inspect(fd int) (Descriptor, error) {
 func InspectEach(fds []int) (descriptors []Descriptor, errs []error) {
 	descriptors, errs = make([]Descriptor, len(fds)), make([]error, len(fds))
 	onThread(func() {
+		for i, fd := range fds {
+			descriptors[i], errs[i] = Descriptor{Number: fd}, mustBeOpen(fd) // before the look opens something under a free number
+		}
 		r, t, noProc := openOwn()
 		if noProc == nil {
 			defer r.Close()
 			defer t.close()
 		}
 		for i, fd := range fds {
-			descriptors[i], errs[i] = r.inspect(t, fd, noProc)
+			if errs[i] == nil {
+				descriptors[i], errs[i] = r.inspect(t, fd, noProc)
+			}
 		}
 	})
 	return descriptors, errs
+}
+
+func mustBeOpen(fd int) error {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		return failed("descriptor "+strconv.Itoa(fd)+" is not open", err)
+	}
+	return nil
 }
 
 // openOwn opens the calling thread's table.
@@ -49,9 +61,6 @@ func openOwn() (*Reader, *table, error) {
 }
 
 func (r *Reader) inspect(t *table, fd int, noProc error) (Descriptor, error) {
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-		return Descriptor{Number: fd}, failed("descriptor "+strconv.Itoa(fd)+" is not open", err)
-	}
 	if noProc != nil {
 		return bare(fd, noProc)
 	}
@@ -63,8 +72,9 @@ func (r *Reader) inspect(t *table, fd int, noProc error) (Descriptor, error) {
 }
 
 // onThread calls look, which goes by the calling thread's table, and makes sure that it was one thread's all along: Go moves
-// a goroutine to another thread when it likes, and a thread may have a table of its own, or end. To lock the goroutine to its
-// thread beforehand would cost more than the look, because the first lock of a program starts a thread.
+// a goroutine to another thread when it likes, and a thread may have a table of its own, or end. (Whose thread has a table of its own
+// has locked itself to it.) To lock the goroutine to its thread beforehand would cost more than the look, because the first lock of a
+// program starts a thread.
 func onThread(look func()) {
 	before := unix.Gettid()
 	look()

@@ -217,6 +217,19 @@ func TestInspectNotOpen(t *testing.T) {
 			t.Errorf("Inspect(%d): %v", fd, err)
 		}
 	}
+	// Nor are the numbers that a look takes for itself.
+	var free []int
+	for fd := 3; len(free) < 6; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			free = append(free, fd)
+		}
+	}
+	descriptors, errs := InspectEach(free)
+	for i, fd := range free {
+		if !errors.Is(errs[i], unix.EBADF) {
+			t.Errorf("InspectEach: %d, of %v which are free, is %v, %v", fd, free, descriptors[i], errs[i])
+		}
+	}
 }
 
 func TestListErrors(t *testing.T) {
