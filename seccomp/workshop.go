@@ -7,10 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// idle is a compiler that is done, for the next filter: its lists are as long as they got.
+// idle is a compiler that is done, for the next filter: its lists are as long as they got, unless that is longer than any filter
+// that the kernel takes makes them.
 var idle atomic.Pointer[compiler]
 
-// A workshop is a compiler with room for the default guard: in one piece, because the memory of a program that has just
+// A workshop is a compiler with room for the default guard of a few descriptors: in one piece, because the memory of a program that has just
 // started costs more than all else.
 type workshop struct {
 	compiler
@@ -60,5 +61,7 @@ func (c *compiler) done() {
 		builder: c.builder, rules: c.rules[:0], tables: c.tables[:0], calls: c.calls[:0],
 		candidates: c.candidates[:0], branches: c.branches[:0],
 	}
-	idle.Store(c)
+	if cap(c.nodes) <= 4*maxInstructions {
+		idle.Store(c)
+	}
 }
