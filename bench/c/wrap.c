@@ -3,7 +3,6 @@
 // abstract sockets in, and the seccomp filter in the file.
 #include <fcntl.h>
 #include <linux/filter.h>
-#include <linux/landlock.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
 #include "sys.h"
