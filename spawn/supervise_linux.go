@@ -15,6 +15,9 @@ type ChildAttr struct {
 	// a DeathSignal, the calling thread is the parent (prctl(2), PR_SET_PDEATHSIG): it must live as long as the child.
 	ExecAttr
 
+	// Session makes the child the leader of a session of its own (setsid(2)): a terminal's signals don't reach it.
+	Session bool
+
 	// Group puts the child into a process group of its own, and Terminal, unless negative, is a descriptor of the controlling
 	// terminal whose foreground that group becomes; the child doesn't keep it.
 	Group    bool
@@ -37,7 +40,7 @@ type Child struct {
 //
 // It needs Linux 5.9 (close_range(2)) or procfs at /proc.
 func StartChild(path string, argv, env []string, attr *ChildAttr) (*Child, error) {
-	sys := &syscall.SysProcAttr{Pdeathsig: attr.DeathSignal}
+	sys := &syscall.SysProcAttr{Pdeathsig: attr.DeathSignal, Setsid: attr.Session}
 	if attr.Group {
 		sys.Setpgid = true
 		sys.Foreground, sys.Ctty = attr.Terminal >= 0, attr.Terminal

@@ -226,12 +226,13 @@ func (t *Terminal) Resize() {
 
 // Signal does what a key does of which a terminal makes a signal, SIGINT, SIGQUIT or SIGTSTP: the processes in the new terminal's
 // foreground get it (TIOCSIG, Linux 2.6.36).
-func (t *Terminal) Signal(sig unix.Signal) {
+func (t *Terminal) Signal(sig unix.Signal) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.master >= 0 {
-		unix.IoctlSetInt(t.master, unix.TIOCSIG, int(sig))
+	if t.master < 0 {
+		return unix.EIO
 	}
+	return unix.IoctlSetInt(t.master, unix.TIOCSIG, int(sig))
 }
 
 // Foreground reports whether this process may read from the caller's terminal: it isn't in the background of the one that

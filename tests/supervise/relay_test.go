@@ -36,11 +36,13 @@ func TestRelay(t *testing.T) {
 	t.Run("once", relayOnce)
 	t.Run("background", relayBackground)
 	t.Run("cooked", relayCooked)
+	t.Run("early key", relayEarlyKey)
 	t.Run("hang-up", relayHangUp)
 	t.Run("echo", relayEcho)
 	t.Run("left raw by nobody", relayKilledTerminal)
 	t.Run("bash", relayBash)
 	t.Run("under bash", relayUnderBash)
+	t.Run("to the foreground", relayToForeground)
 	t.Run("long output", relayLongOutput)
 	t.Run("left behind", relayLeftBehind)
 }
@@ -443,6 +445,32 @@ func relayCooked(t *testing.T) {
 	stopped(s)
 }
 
+// ^Z stops safeexec at whatever moment of the start it comes, and all goes on after that.
+func relayEarlyKey(t *testing.T) {
+	for delay := range 30 {
+		s := open(t, relayOptions)
+		for own := proctest.Program(t); ; { // before that the key could stop the shell's child, and with it the shell
+			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.foreground())); err == nil && exe != own {
+				break
+			}
+		}
+		time.Sleep(time.Duration(delay) * time.Millisecond)
+		s.press("\x1a")
+		ready := s.expectEither("ready", "stopped by SIGTSTP") == "ready"
+		if ready {
+			s.expect("stopped by SIGTSTP")
+		}
+		s.goOn("go")
+		if !ready {
+			s.expect("ready")
+		}
+		s.press("more\n")
+		s.expect("read more")
+		s.press("\x04")
+		s.expect("ended 5, terminal back: true")
+	}
+}
+
 // stopped stops the command, which is reading, by a key. It goes on in the background, where it is stopped because it reads.
 func stopped(s *session) {
 	s.press("\x1a")
@@ -629,6 +657,30 @@ func relayUnderBash(t *testing.T) {
 	s.press("exit 4\r")
 	s.cmd.Wait()
 	if code := s.cmd.ProcessState.ExitCode(); code != 4 {
+		t.Errorf("status %d: %q", code, s.text)
+	}
+}
+
+// A key reaches all of the command's group when safeexec has come to the foreground without hearing of it: a shell sends no SIGCONT
+// to a job that runs.
+func relayToForeground(t *testing.T) {
+	bash := proctest.NeedTool(t, "bash")
+	s := display(t, bash, "--norc", "--noprofile", "--noediting", "-i")
+	s.press("PS1='> '; " + binary + ` --relay 0-2 -- sh -c 'echo $((7*8))th; sleep 1000 | cat' &` + "\r")
+	s.see("56th")
+	s.press("fg; exit $?\r")
+	for group := s.cmd.Process.Pid; group == s.cmd.Process.Pid; time.Sleep(time.Millisecond) {
+		err := control(s.master, func(fd int) (err error) {
+			group, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.press("\x03")
+	s.cmd.Wait()
+	if code := s.cmd.ProcessState.ExitCode(); code != 130 {
 		t.Errorf("status %d: %q", code, s.text)
 	}
 }

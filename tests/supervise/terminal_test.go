@@ -253,6 +253,16 @@ func (s *session) expect(lines ...string) {
 	}
 }
 
+// expectEither reads the next line, which may be one of several.
+func (s *session) expectEither(lines ...string) string {
+	s.t.Helper()
+	got, err := s.lines.ReadString('\n')
+	if got = strings.TrimSpace(got); !slices.Contains(lines, got) {
+		s.t.Fatalf("got %q, %v, want one of %q", got, err, lines)
+	}
+	return got
+}
+
 // One command that is stopped and continued by a shell, several times, in the job's group and in its own.
 func jobControl(t *testing.T) {
 	for _, options := range [][]string{{"--supervise"}, {"--supervise", "--forward-to-group"}} {

@@ -23,10 +23,11 @@ type host struct {
 	infos      <-chan signals.Info
 	messages   chan [2]byte
 	control    int
-	leader     int  // the session's, our child
-	running    bool // the command is
+	leader     int              // the session's, our child
+	early      []syscall.Signal // of keys that came before the command
+	running    bool             // the command is, or was
+	ended      bool
 	foreground bool // what the session was told
-	early      bool // ^Z came before the command
 	status     int
 }
 
@@ -83,6 +84,7 @@ func (h *host) await() bool {
 		case message := <-h.messages:
 			switch message[0] {
 			case sayEnded:
+				h.ended = true
 				h.relays.End()
 				go h.drain(drained)
 			case sayStays:
@@ -139,6 +141,7 @@ func (h *host) start(a *act) (err error) {
 
 // session gives the session's leader what the relay needs.
 func (h *host) session(r *restart, a *act) *session {
+	r.session = true
 	s := &session{far: map[int]int{}, control: r.number, foreground: h.foreground}
 	for _, d := range a.attr.Pass {
 		if d.Mode == spawn.Relayed {
@@ -181,8 +184,8 @@ func (h *host) message(m [2]byte) {
 		} else if here {
 			h.enter()
 		}
-		if h.early {
-			h.terminals[0].Signal(unix.SIGTSTP)
+		for _, sig := range h.early {
+			h.terminals[0].Signal(sig)
 		}
 	case sayStopped:
 		h.stop(syscall.Signal(m[1]))
@@ -217,11 +220,13 @@ func (h *host) signal(info *signals.Info) {
 
 // key passes on what the caller's terminal made of a key while it wasn't raw: the key was for the command.
 func (h *host) key(info *signals.Info) {
-	switch sig := info.Signal(); {
-	case info.FromKernel() && h.running:
-		h.terminals[0].Signal(sig)
-	case info.FromKernel() && sig == unix.SIGTSTP:
-		h.early = true // the session's leader couldn't be stopped
+	sig := info.Signal()
+	switch {
+	case info.FromKernel() && !h.running:
+		h.early = append(h.early, sig)
+	case info.FromKernel() && h.ended && sig == unix.SIGTSTP:
+		h.stop(sig)
+	case info.FromKernel() && !h.ended && h.terminals[0].Signal(sig) == nil:
 	default:
 		info.Send(h.leader)
 	}

@@ -139,15 +139,13 @@ func (s *session) place(pass []spawn.Descriptor) error {
 	return nil
 }
 
-// begin makes this process the leader of the new session, and has the command be a job in it, as in a shell.
+// begin makes the terminal the new session's, whose leader this process is since before it was executed: a key of the caller's that
+// stopped it would leave the host waiting. The command is a job in the session, as in a shell.
 func (s *session) begin(attr *spawn.ChildAttr) (err error) {
 	if s == nil {
 		return nil
 	}
-	if _, err = unix.Setsid(); err == nil {
-		err = unix.IoctlSetInt(s.tty, unix.TIOCSCTTY, 0)
-	}
-	if err != nil {
+	if err = unix.IoctlSetInt(s.tty, unix.TIOCSCTTY, 0); err != nil {
 		return about("--relay", none, fmt.Errorf("begin a session: %w", err))
 	}
 	if s.saved, err = unix.IoctlGetTermios(s.tty, unix.TCGETS); err != nil {

@@ -23,6 +23,7 @@ type restart struct {
 	given   map[int]int
 	next    int
 	pass    []spawn.Descriptor
+	session bool // it leads a session of its own
 }
 
 func newRestart() (*restart, error) {
@@ -59,7 +60,7 @@ func (r *restart) give(fd int, mode spawn.Mode) int {
 // start returns the PID of the other one, which is to do what the act is about.
 func (r *restart) start(name string, o *Options, a *act) (int, error) {
 	defer unix.Close(r.theirs)
-	attr := &spawn.ChildAttr{Terminal: none}
+	attr := &spawn.ChildAttr{Session: r.session, Terminal: none}
 	attr.Pass, attr.Blocked, attr.Ignored, attr.DeathSignal = r.pass, a.attr.Blocked, a.attr.Ignored, a.attr.DeathSignal
 	if o.keepListen {
 		attr.OwnPID = "LISTEN_PID"

@@ -315,7 +315,7 @@ func (s *supervisor) forward(info *signals.Info) {
 		s.resume(info)
 	case info.Signal() == unix.SIGWINCH && s.resized(info): // the command heard of it, or will
 	case s.reached(info):
-	case bool(s.options.toGroup):
+	case bool(s.options.toGroup), s.key(info):
 		info.Send(-s.child)
 	default:
 		info.Send(s.child)
@@ -334,6 +334,16 @@ func (s *supervisor) reached(info *signals.Info) bool {
 	case unix.SIGHUP:
 		session, err := unix.Getsid(0)
 		return err == nil && session != os.Getpid()
+	}
+	return false
+}
+
+// key reports whether a relayed terminal made the signal of a key, and sent it here: we are in its foreground when safeexec is in the
+// background of the caller's, or has come back from there without a SIGCONT.
+func (s *supervisor) key(info *signals.Info) bool {
+	switch info.Signal() {
+	case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP:
+		return s.session != nil && info.FromKernel() && s.childGroup() == s.child
 	}
 	return false
 }
