@@ -101,7 +101,7 @@ func (c *caller) testFailBefore(t *testing.T) {
 		{"the list", "openat:error=EACCES:when=1+", "--leaks error", "--leaks error: the inherited descriptors can't be listed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := c.bash(t, "exec 3<a; exec strace -qqq -e signal=none -o trace --inject="+tt.inject+" $safeexec "+tt.options+" -- touch ran")
+			r := c.bash(t, "exec 3<a; exec strace -f -qqq -e signal=none -o trace --inject="+tt.inject+" $safeexec "+tt.options+" -- touch ran")
 			if c.ran() || r.status == 0 {
 				t.Errorf("status %d, stderr %q", r.status, r.stderr)
 			}
