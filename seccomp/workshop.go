@@ -11,8 +11,8 @@ import (
 // that the kernel takes makes them.
 var idle atomic.Pointer[compiler]
 
-// A workshop is a compiler with room for the default guard of a few descriptors: in one piece, because the memory of a program that has just
-// started costs more than all else.
+// A workshop is a compiler with room for a small filter: in one piece, because the memory of a program that
+// has just started costs more than all else.
 type workshop struct {
 	compiler
 	builder    builder
