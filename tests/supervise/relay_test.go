@@ -345,15 +345,19 @@ func relaySafeexecKilled(t *testing.T) {
 	}
 }
 
-// hasChild reports whether a process has started another, from whichever of its threads.
+// hasChild reports whether a process has a child, of whichever of its threads.
 func hasChild(pid int) bool {
-	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, thread := range threads {
-		if children, _ := os.ReadFile(thread); len(children) > 0 {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range all {
+		text, _ := os.ReadFile(name) // nothing of a process that has ended
+		var state string
+		var parent int
+		fmt.Sscan(string(text[bytes.LastIndexByte(text, ')')+1:]), &state, &parent) // behind a name with anything in it
+		if parent == pid {
 			return true
 		}
 	}
-	return len(threads) == 0 // a kernel that doesn't tell
+	return false
 }
 
 // relayList says what it inherited, on its last descriptor.
@@ -394,11 +398,7 @@ func relayInterrupted(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, r, 1); err != nil {
 		t.Fatal(err)
 	}
-	for { // until the command has ended: its two pipes hold more than it wrote
-		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
-		if err != nil || len(children) == 0 {
-			break
-		}
+	for hasChild(cmd.Process.Pid) { // until the command has ended: its two pipes hold more than it wrote
 		time.Sleep(time.Millisecond)
 	}
 	cmd.Process.Signal(unix.SIGTERM)
