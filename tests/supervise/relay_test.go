@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/safeexec/safeexec/fdtable"
 	"github.com/safeexec/safeexec/internal/proctest"
 	"github.com/safeexec/safeexec/tests/behind"
 )
@@ -330,7 +332,7 @@ func relaySafeexecKilled(t *testing.T) {
 		if _, err := io.CopyN(io.Discard, outRead, int64(after)); err != nil {
 			t.Fatal(err)
 		}
-		for after == 0 && !hasChild(cmd.Process.Pid) { // before that there is nobody to tell
+		for after == 0 && !hasChild(t, cmd.Process.Pid) { // before that there is nobody to tell
 			time.Sleep(time.Millisecond)
 		}
 		cmd.Process.Kill()
@@ -346,18 +348,18 @@ func relaySafeexecKilled(t *testing.T) {
 }
 
 // hasChild reports whether a process has a child, of whichever of its threads.
-func hasChild(pid int) bool {
-	all, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range all {
-		text, _ := os.ReadFile(name) // nothing of a process that has ended
-		var state string
-		var parent int
-		fmt.Sscan(string(text[bytes.LastIndexByte(text, ')')+1:]), &state, &parent) // behind a name with anything in it
-		if parent == pid {
-			return true
-		}
+func hasChild(t *testing.T, pid int) bool {
+	t.Helper()
+	r, err := fdtable.NewReader()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return false
+	defer r.Close()
+	all, err := r.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(all, func(p fdtable.Process) bool { return p.Parent == pid })
 }
 
 // relayList says what it inherited, on its last descriptor.
@@ -398,7 +400,7 @@ func relayInterrupted(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, r, 1); err != nil {
 		t.Fatal(err)
 	}
-	for hasChild(cmd.Process.Pid) { // until the command has ended: its two pipes hold more than it wrote
+	for hasChild(t, cmd.Process.Pid) { // until the command has ended: its two pipes hold more than it wrote
 		time.Sleep(time.Millisecond)
 	}
 	cmd.Process.Signal(unix.SIGTERM)
@@ -669,14 +671,8 @@ func relayToForeground(t *testing.T) {
 	s.press("PS1='> '; " + binary + ` --relay 0-2 -- sh -c 'echo $((7*8))th; sleep 1000 | cat' &` + "\r")
 	s.see("56th")
 	s.press("fg; exit $?\r")
-	for group := s.cmd.Process.Pid; group == s.cmd.Process.Pid; time.Sleep(time.Millisecond) {
-		err := control(s.master, func(fd int) (err error) {
-			group, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for foreground(t, s.master) == s.cmd.Process.Pid {
+		time.Sleep(time.Millisecond)
 	}
 	s.press("\x03")
 	s.cmd.Wait()

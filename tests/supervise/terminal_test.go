@@ -227,14 +227,19 @@ func (s *session) goOn(how string) {
 }
 
 // foreground is the terminal's foreground process group, which is safeexec's own unless the command has one.
-func (s *session) foreground() (group int) {
+func (s *session) foreground() int {
 	s.t.Helper()
-	err := control(s.keyboard, func(fd int) (err error) {
+	return foreground(s.t, s.keyboard)
+}
+
+func foreground(t *testing.T, master *os.File) (group int) {
+	t.Helper()
+	err := control(master, func(fd int) (err error) {
 		group, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 		return err
 	})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return group
 }
@@ -243,13 +248,7 @@ func (s *session) foreground() (group int) {
 func (s *session) expect(lines ...string) {
 	s.t.Helper()
 	for _, want := range lines {
-		got, err := s.lines.ReadString('\n')
-		if err != nil {
-			s.t.Fatalf("instead of %q: %v", want, err)
-		}
-		if got = strings.TrimSpace(got); got != want {
-			s.t.Fatalf("got %q, want %q", got, want)
-		}
+		s.expectEither(want)
 	}
 }
 
@@ -257,7 +256,7 @@ func (s *session) expect(lines ...string) {
 func (s *session) expectEither(lines ...string) string {
 	s.t.Helper()
 	got, err := s.lines.ReadString('\n')
-	if got = strings.TrimSpace(got); !slices.Contains(lines, got) {
+	if got = strings.TrimSpace(got); err != nil || !slices.Contains(lines, got) {
 		s.t.Fatalf("got %q, %v, want one of %q", got, err, lines)
 	}
 	return got
