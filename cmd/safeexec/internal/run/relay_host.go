@@ -131,7 +131,7 @@ func (h *host) start(a *act) (err error) {
 	if err != nil {
 		return about("--relay", none, err)
 	}
-	h.control = r.control
+	r.session, h.control = true, r.control
 	h.foreground = h.terminals[0].Foreground()
 	if h.leader, err = r.start(h.session(r, a).name(), o, a); err != nil {
 		return about("--relay", none, err)
@@ -141,7 +141,6 @@ func (h *host) start(a *act) (err error) {
 
 // session gives the session's leader what the relay needs.
 func (h *host) session(r *restart, a *act) *session {
-	r.session = true
 	s := &session{far: map[int]int{}, control: r.number, foreground: h.foreground}
 	for _, d := range a.attr.Pass {
 		if d.Mode == spawn.Relayed {
@@ -220,14 +219,14 @@ func (h *host) signal(info *signals.Info) {
 
 // key passes on what the caller's terminal made of a key while it wasn't raw: the key was for the command.
 func (h *host) key(info *signals.Info) {
-	sig := info.Signal()
-	switch {
-	case info.FromKernel() && !h.running:
+	switch sig := info.Signal(); {
+	case !info.FromKernel():
+		info.Send(h.leader)
+	case !h.running:
 		h.early = append(h.early, sig)
-	case info.FromKernel() && h.ended && sig == unix.SIGTSTP:
+	case h.ended && sig == unix.SIGTSTP:
 		h.stop(sig)
-	case info.FromKernel() && !h.ended && h.terminals[0].Signal(sig) == nil:
-	default:
+	case h.ended || h.terminals[0].Signal(sig) != nil:
 		info.Send(h.leader)
 	}
 }
